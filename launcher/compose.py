@@ -1,0 +1,180 @@
+"""From override sets to wanted runs: composed, validated, keyed and named. Nothing is written."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from launcher import identity, resolvers
+from launcher.errors import ConfigError
+from launcher.settings import StudyLauncherConf
+from launcher.topology import Shape, shape_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedRun:
+    """A run that the command asks for, with the config its job will see."""
+
+    key: str
+    name: str
+    overrides: tuple[str, ...]
+    run_dir: Path
+    config: DictConfig
+    settings: StudyLauncherConf
+    shape: Shape
+    requires: dict[str, WantedRun] = field(default_factory=dict)
+
+
+class Composer:
+    """Composes runs as the sweep of one Hydra command."""
+
+    def __init__(self, hydra_context: HydraContext, master: DictConfig) -> None:
+        self._loader = hydra_context.config_loader
+        self._master = master
+        self._sweep_dir = Path(str(master.hydra.sweep.dir)).absolute()
+        self._required: dict[str, WantedRun] = {}
+
+    @property
+    def study_dir(self) -> Path:
+        """Folder of the study."""
+        return self._sweep_dir
+
+    def runs(self, job_overrides: Sequence[Sequence[str]], first_number: int) -> list[WantedRun]:
+        """The wanted runs in order; runs they require hang below them, each only once.
+
+        Raises:
+            ConfigError: a value is wrong, or two runs have the same folder.
+        """
+        names = identity.short_names([list(overrides) for overrides in job_overrides])
+        wanted = [
+            self._run(list(overrides), name, first_number + i)
+            for i, (overrides, name) in enumerate(zip(job_overrides, names, strict=True))
+        ]
+        _refuse_collisions(wanted)
+        return wanted
+
+    def _run(self, overrides: list[str], name: str, number: int) -> WantedRun:
+        config = self._compose(overrides, number)
+        settings = _settings(config)
+        run_dir = self._sweep_dir / str(config.hydra.sweep.subdir)
+        return self._wanted(config, settings, overrides, name, run_dir)
+
+    def _require(self, overrides: list[str], label: str, extra: list[str]) -> WantedRun:
+        changed = {override.split("=", 1)[0] for override in extra}
+        kept = [o for o in overrides if o.split("=", 1)[0] not in changed]
+        config = self._compose([*kept, *extra], 0)
+        settings = _settings(config)
+        key = identity.run_key(config, resolvers.key_exclude(config))
+        if key not in self._required:
+            run_dir = Path(os.path.abspath(settings.shared_dir)) / key
+            self._required[key] = self._wanted(
+                config, settings, [*kept, *extra], f"{label} {key[:6]}", run_dir
+            )
+        return self._required[key]
+
+    def _compose(self, overrides: list[str], number: int) -> DictConfig:
+        config = self._loader.load_sweep_config(self._master, overrides)
+        with open_dict(config):
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+            # Frozen as text: a job's own overrides would name another study.
+            config.hydra.sweep.dir = str(self._sweep_dir)
+        # ${hydra:...} inside a config reads the config that is current, as it will in the job.
+        HydraConfig.instance().set_config(config)
+        return config
+
+    def _wanted(
+        self,
+        config: DictConfig,
+        settings: StudyLauncherConf,
+        overrides: list[str],
+        name: str,
+        run_dir: Path,
+    ) -> WantedRun:
+        for validate in settings.validate:
+            load_function(validate)(_task_config(config))
+        key = identity.run_key(config, resolvers.key_exclude(config))
+        with open_dict(config):
+            config.hydra.sweep.dir = str(run_dir.parent)
+            config.hydra.sweep.subdir = run_dir.name
+        return WantedRun(
+            key=key,
+            name=name,
+            overrides=tuple(overrides),
+            run_dir=run_dir,
+            config=config,
+            settings=settings,
+            shape=shape_of(settings.resources, settings.cluster),
+            requires={
+                label: self._require(overrides, label, list(extra))
+                for label, extra in settings.requires.items()
+                if extra is not None
+            },
+        )
+
+
+def _settings(config: DictConfig) -> StudyLauncherConf:
+    settings = OmegaConf.to_object(config.hydra.launcher)
+    if not isinstance(settings, StudyLauncherConf):
+        raise ConfigError("`hydra.launcher` is not one of ours: hydra/launcher=slurm|local|debug")
+    _check_stock_shape_keys(settings)
+    return settings
+
+
+def _check_stock_shape_keys(settings: StudyLauncherConf) -> None:
+    """The stock launcher's keys for a shape are accepted only where they agree with ours."""
+    shape = shape_of(settings.resources, settings.cluster)
+    pairs: list[tuple[str, Any, Any]] = [
+        ("nodes", settings.nodes, shape.nodes),
+        ("tasks_per_node", settings.tasks_per_node, shape.ranks_per_node),
+        ("gpus_per_node", settings.gpus_per_node, shape.gpus_per_node),
+        ("cpus_per_task", settings.cpus_per_task, shape.cpus_per_rank),
+        ("timeout_min", settings.timeout_min, shape.timeout_min),
+        ("mem_gb", settings.mem_gb, shape.mem_gb),
+    ]
+    for name, stock, ours in pairs:
+        if stock is not None and stock != ours:
+            raise ConfigError(
+                f"`hydra.launcher.{name}={stock}` contradicts the shape, which says {ours}",
+                hint="set the shape as a whole under resources.* (hydra.launcher.resources.*)",
+            )
+
+
+def _task_config(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+def _refuse_collisions(runs: Sequence[WantedRun]) -> None:
+    seen: dict[Path, WantedRun] = {}
+    for run in runs:
+        other = seen.setdefault(run.run_dir, run)
+        if other is not run:
+            raise ConfigError(
+                f"runs `{' '.join(other.overrides)}` and `{' '.join(run.overrides)}` are the same"
+                f" run ({run.key})",
+                hint="drop one of them, or sweep something that changes the science",
+            )
+
+
+def load_function(path: str) -> Callable[..., Any]:
+    """Import `module:name`.
+
+    Raises:
+        ConfigError: there is no such module or function.
+    """
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"`{path}` cannot be imported: {error}", hint="write it as package.module:function"
+        ) from error
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,73 @@
+"""The debug launcher: runs in this process, one after the other, so that breakpoints work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, configure_log
+
+from launcher import store, ui
+from launcher.compose import WantedRun
+from launcher.context import RunContext
+from launcher.errors import SubmissionError
+from launcher.job import Payload, run_attempt
+from launcher.records import SubmissionRecord
+from launcher.study import Study
+from launcher.submit import declare, report, with_required
+
+
+def run_in_process(
+    study_dir: Path, wanted: list[WantedRun], task: Callable[..., Any], overrides: list[str]
+) -> Sequence[JobReturn]:
+    """Run all runs here; the first exception ends the study, with its own traceback.
+
+    Raises:
+        SubmissionError: a run needs more than one process.
+    """
+    runs = with_required(wanted)
+    for run in runs:
+        if run.shape.world_size > 1:
+            raise SubmissionError(
+                f"`{run.name}` has {run.shape.world_size} ranks, the debug launcher is one process",
+                hint="use hydra/launcher=local, or resources.gpus=1",
+            )
+    store.prepare_study(study_dir)
+    declare(study_dir, wanted, "debug", overrides)
+    returned = {run.key: _run(run, task) for run in runs}
+    report(Study(study_dir))
+    return [returned[run.key] for run in wanted]
+
+
+def _run(run: WantedRun, task: Callable[..., Any]) -> JobReturn:
+    ui.say(f"debug: {run.name}")
+    sent = store.submission(run.run_dir)
+    number = sent.number + 1 if sent else 1
+    store.write_record(
+        run.run_dir / "submission.json",
+        SubmissionRecord(
+            key=run.key,
+            number=number,
+            scheduler="debug",
+            token="debug",
+            job_id="debug",
+            submitted=store.now(),
+            shape=str(run.shape),
+            code="working tree",
+            commit="",
+        ),
+    )
+    context = RunContext(
+        run_dir=run.run_dir,
+        key=run.key,
+        name=run.name,
+        attempt=f"{number:03d}-000",
+        cpus_per_rank=run.shape.cpus_per_rank,
+        accelerator=run.settings.cluster.accelerator if run.shape.gpus_per_node else "cpu",
+        inputs={label: needed.run_dir for label, needed in run.requires.items()},
+    )
+    try:
+        return run_attempt(Payload(task_function=task), run.config, context, job_id="debug")
+    finally:
+        configure_log(run.config.hydra.hydra_logging, run.config.hydra.verbose)

@@ -1,0 +1,127 @@
+"""`launcher.main` of train.py: hydra.main, with one message and exit code 2 for the user's mistakes."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from launcher import config_store, messages
+from launcher.errors import LauncherError, nearest
+
+_DISK_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+
+
+def main(
+    config_path: str | None, config_name: str, version_base: str | None = "1.3"
+) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """Decorate the task of a program, as `hydra.main` does.
+
+    Every command goes through a launcher, also without `-m`, if the config sets
+    `hydra.mode=MULTIRUN`.
+    """
+
+    def decorate(task: Callable[[Any], Any]) -> Callable[[], None]:
+        program = hydra.main(
+            version_base=version_base, config_path=config_path, config_name=config_name
+        )(task)
+
+        @functools.wraps(task)
+        def run() -> None:
+            sys.exit(_exit_code(program))
+
+        return run
+
+    return decorate
+
+
+def _exit_code(program: Callable[[], Any]) -> int:
+    with _full_errors(), config_store.shared():
+        try:
+            program()
+        except LauncherError as error:
+            return messages.show(error)
+        except (HydraException, OmegaConfBaseException) as error:
+            return messages.show(_explain(error))
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS or not _is_hydras_own(error):
+                raise
+            return messages.show(_unwritable(error))
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+@contextmanager
+def _full_errors() -> Iterator[None]:
+    """Let Hydra raise instead of printing and leaving with 1; jobs do not inherit the switch."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _explain(error: Exception) -> LauncherError:
+    """Hydra's message, and the nearest legal word where it lists the legal ones."""
+    text = str(error).strip()
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and str(cause) not in text:
+        text = f"{text}\n{str(cause).strip()}"
+    return LauncherError(text, hint=_hint(error, text))
+
+
+def _hint(error: Exception, text: str) -> str | None:
+    missing = re.search(r"Could not find '([^']+)'.*?Available options in '([^']*)':(.*)", text, re.S)
+    if missing:
+        path, group, options = missing.groups()
+        match = nearest(path.rpartition("/")[2], options.split())
+        return f"did you mean {group}={match}?" if match else None
+    key = re.search(r"Key '([^']+)' (?:is not in struct|not in)", text) or re.search(
+        r"Could not override '([^']+)'", text
+    )
+    if key:
+        return _nearest_key(error, key.group(1))
+    return None
+
+
+def _nearest_key(error: Exception, key: str) -> str | None:
+    cause: BaseException | None = error
+    while cause is not None:
+        parent = getattr(cause, "parent_node", None)
+        if parent is not None and hasattr(parent, "keys"):
+            match = nearest(key.rpartition(".")[2], [str(name) for name in parent])
+            return f"did you mean `{match}`?" if match else None
+        cause = cause.__cause__
+    return None
+
+
+def _is_hydras_own(error: OSError) -> bool:
+    """Whether the folder of a sweep could not be made; a task's own OSError is a bug to show."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "")
+        if name == "launcher.job":
+            return False
+        trace = trace.tb_next
+    return True
+
+
+def _unwritable(error: OSError) -> LauncherError:
+    return LauncherError(
+        f"cannot write `{error.filename}`: {error.strerror}",
+        hint="choose another output folder, e.g. paths.output_dir=...",
+    )

@@ -1,0 +1,63 @@
+"""Wait for a study: a live table on a terminal, one line per change elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from launcher import ui
+from launcher.scheduler.base import Scheduler
+from launcher.states import FINAL, RunStatus
+from launcher.study import Study
+
+HEARTBEAT_S = 60.0
+"""Without a terminal, a line is printed at least this often."""
+
+
+def follow(
+    study: Study,
+    scheduler: Scheduler,
+    poll_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[RunStatus]:
+    """Poll until every run is in a final state; returns how they ended."""
+    started = time.monotonic()
+    lines = _Lines()
+    with ui.live(ui.is_interactive()) as live:
+        while True:
+            statuses = study.status(scheduler)
+            if live is None:
+                lines.show(statuses, time.monotonic() - started)
+            else:
+                live.update(ui.status_table(statuses, study.path.name), refresh=True)
+            if all(status.state in FINAL for status in statuses):
+                return statuses
+            sleep(poll_s)
+
+
+class _Lines:
+    """Plain lines for logs and pipes: each change of state once, and a sign of life."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+        self._last = 0.0
+
+    def show(self, statuses: list[RunStatus], elapsed_s: float) -> None:
+        for status in statuses:
+            if self._states.get(status.key) != status.state:
+                self._states[status.key] = status.state
+                self._last = elapsed_s
+                ui.say(f"{elapsed_s:6.0f} s  {status.state:9s} {status.name}  {_detail(status)}")
+        if elapsed_s - self._last >= HEARTBEAT_S:
+            self._last = elapsed_s
+            running = [status for status in statuses if status.state == "running"]
+            steps = ", ".join(f"{s.name}: step {s.progress.get('step', '?')}" for s in running)
+            ui.say(f"{elapsed_s:6.0f} s  {len(running)} running  {steps}")
+
+
+def _detail(status: RunStatus) -> str:
+    if status.state == "completed":
+        return f"in {ui.elapsed(status)}"
+    if status.state == "running":
+        return f"job {status.job_id.rpartition('/')[2]}"
+    return status.reason

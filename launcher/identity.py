@@ -1,0 +1,128 @@
+"""Identity of runs: canonical JSON of a config -> key, and names in which only differences show.
+
+Pure. The key of a run is a hash of its resolved config without the parts that do not change
+the science (resources, cluster, paths, tracking ...), so the same science on other hardware
+is the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+KEY_VERSION = 1
+"""Part of every key; raised when the canonical form changes."""
+KEY_LENGTH = 12
+"""Hex digits of a key: 10,000 runs collide with a chance below 1e-6."""
+
+
+def run_key(config: DictConfig, exclude: Iterable[str]) -> str:
+    """Key of a run: hash of its resolved config without the `exclude`d dotted keys."""
+    return digest({"version": KEY_VERSION, "config": science(config, exclude)})
+
+
+def science(config: DictConfig, exclude: Iterable[str]) -> dict[str, Any]:
+    """The resolved part of a config that means something to the science.
+
+    Interpolations into excluded parts resolve, because each node keeps its parent.
+    """
+    excluded = list(exclude)
+    kept: dict[str, Any] = {}
+    for key in config:
+        if str(key) not in excluded:
+            kept[str(key)] = _resolved(config, str(key))
+    for dotted in excluded:
+        _drop(kept, dotted.split("."))
+    return kept
+
+
+def _resolved(config: DictConfig, key: str) -> Any:
+    if OmegaConf.is_missing(config, key):
+        return "???"
+    value = config[key]
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+    return value
+
+
+def _drop(tree: dict[str, Any], path: Sequence[str]) -> None:
+    *parents, last = path
+    node: Any = tree
+    for name in parents:
+        node = node.get(name) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(last, None)
+
+
+def digest(value: Any) -> str:
+    """Short hash of a plain value; equal values hash equal whatever the order of their keys."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no white space; tuples are lists, paths and enums are text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"a config value of type {type(value).__name__} has no canonical form")
+
+
+def study_id(overrides: Iterable[str], exclude: Iterable[str] = ()) -> str:
+    """Name of a study without one of its own: what it sweeps, and a hash of what it asks for.
+
+    The order of overrides does not matter, and those under `exclude` do not count.
+    """
+    excluded = tuple(exclude)
+    wanted = sorted(o for o in overrides if not _is_under(o, excluded))
+    swept = [_leaf(o.split("=", 1)[0]) for o in wanted if "," in o or "range(" in o]
+    stem = "-".join(swept[:3]) or "single"
+    return f"{stem}-{digest(wanted)[:8]}"
+
+
+def _is_under(override: str, excluded: Sequence[str]) -> bool:
+    key = override.lstrip("+~").split("=", 1)[0].split("@", 1)[0].replace("/", ".")
+    return any(key == e or key.startswith(f"{e}.") for e in excluded)
+
+
+def _leaf(key: str) -> str:
+    leaf = key.lstrip("+~").split("@", 1)[0].replace("/", ".").rsplit(".", 1)[-1]
+    return "".join(c if c.isalnum() or c in "_-" else "_" for c in leaf)
+
+
+def short_names(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """One name per run, made of the overrides in which the runs differ.
+
+    A key is shortened to its last part where no other key ends alike. The name of a run
+    that differs in nothing is `base`.
+    """
+    parsed = [_as_mapping(run) for run in overrides]
+    keys = list(dict.fromkeys(key for run in parsed for key in run))
+    varying = [key for key in keys if len({run.get(key) for run in parsed}) > 1]
+    leaves = [_leaf(key) for key in varying]
+    shown = {
+        key: leaf if leaves.count(leaf) == 1 else key
+        for key, leaf in zip(varying, leaves, strict=True)
+    }
+    return [
+        " ".join(f"{shown[k]}={run[k]}" for k in varying if k in run) or "base" for run in parsed
+    ]
+
+
+def _as_mapping(run: Sequence[str]) -> Mapping[str, str]:
+    pairs = (override.partition("=") for override in run)
+    return {key: value for key, _, value in pairs}

@@ -1,0 +1,176 @@
+"""What runs inside an allocation: frozen config in, honest outcome out.
+
+`Attempt` is pickled by submitit and called once per rank. It writes the attempt's record
+(rank 0), runs the task through Hydra, and lets every failure end the process with an error,
+so that SLURM, submitit, the record and the log agree.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import socket
+import traceback
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from launcher import context as run_context
+from launcher import resolvers, store
+from launcher.context import RunContext
+from launcher.records import AttemptRecord
+from launcher.topology import Shape
+
+log = logging.getLogger("launcher.job")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A run as it is sent to a scheduler: paths, names and numbers only, no secrets."""
+
+    run_dir: str
+    key: str
+    name: str
+    number: int
+    """How often the run was sent, this time included."""
+    payload: str
+    """Pickle of the task and Hydra's state, one per study and code version."""
+    config: str
+    """Pickle of the composed config."""
+    shape: Shape
+    accelerator: str
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self) -> JobReturn:
+        """Run the task as the rank that submitit says this process is."""
+        import submitit
+
+        world = submitit.JobEnvironment()
+        restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        context = RunContext(
+            run_dir=Path(self.run_dir),
+            key=self.key,
+            name=self.name,
+            attempt=f"{self.number:03d}-{restart:03d}",
+            rank=world.global_rank,
+            local_rank=world.local_rank,
+            ranks_per_node=self.shape.ranks_per_node,
+            num_nodes=self.shape.nodes,
+            cpus_per_rank=self.shape.cpus_per_rank,
+            accelerator=self.accelerator,
+            inputs={name: Path(path) for name, path in self.inputs.items()},
+        )
+        _settle_rendezvous(world)
+        with open(self.payload, "rb") as file:
+            payload: Payload = pickle.load(file)
+        with open(self.config, "rb") as file:
+            config: DictConfig = pickle.load(file)
+        with open_dict(config):
+            config.hydra.job.id = world.job_id
+        return run_attempt(payload, config, context, job_id=world.job_id)
+
+
+def _settle_rendezvous(world: Any) -> None:
+    """One address and port for all ranks, derived from the job, whatever was inherited."""
+    os.environ["MASTER_ADDR"] = world.hostnames[0] if world.num_nodes > 1 else "127.0.0.1"
+    os.environ["MASTER_PORT"] = str(20000 + zlib.crc32(str(world.job_id).encode()) % 12000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payload:
+    """What all runs of a study share: the task function and Hydra's singletons."""
+
+    task_function: Any
+    singletons: dict[Any, Any] = field(default_factory=dict)
+    """Empty in the process that composed the configs."""
+
+
+def run_attempt(
+    payload: Payload, config: DictConfig, context: RunContext, *, job_id: str
+) -> JobReturn:
+    """Run the task of one rank; raises whatever the task raised, after recording it."""
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import setup_globals
+
+    if payload.singletons:
+        Singleton.set_state(payload.singletons)
+    setup_globals()
+    resolvers.register()
+    record = AttemptRecord(
+        attempt=context.attempt,
+        key=context.key,
+        job_id=job_id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        world_size=context.world_size,
+        started=store.now(),
+    )
+    _write(context, record)
+    run_context.enter(context)
+    try:
+        returned = _run_hydra_job(payload.task_function, config, context)
+        _write(context, record, outcome="completed", result=_plain(returned.return_value))
+        log.info("run %s completed", context.key)
+        return returned
+    except BaseException as error:
+        outcome = "cancelled" if isinstance(error, KeyboardInterrupt) else "task_error"
+        trace = traceback.format_exc()
+        summary = f"{type(error).__name__}: {error}"
+        _write(context, record, outcome=outcome, error=summary, traceback=trace)
+        log.error("run %s failed (rank %d)\n%s", context.key, context.rank, trace.rstrip())
+        if isinstance(error, SystemExit):
+            # A task that calls sys.exit(0) half-way would look completed to SLURM.
+            raise RuntimeError(f"the task called sys.exit({error.code!r})") from error
+        raise
+    finally:
+        run_context.enter(None)
+
+
+def _run_hydra_job(task: Any, config: DictConfig, context: RunContext) -> JobReturn:
+    from hydra._internal.callbacks import Callbacks
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+    from hydra.core.utils import run_job
+    from hydra.types import HydraContext
+
+    if context.rank:
+        # One writer per file: rank 0 keeps Hydra's names.
+        with open_dict(config):
+            config.hydra.job.name = f"{config.hydra.job.name}.rank{context.rank}"
+            config.hydra.output_subdir = None
+    returned = run_job(
+        task_function=task,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+        hydra_context=HydraContext(
+            config_loader=ConfigLoaderImpl(ConfigSearchPathImpl()), callbacks=Callbacks(config)
+        ),
+    )
+    _ = returned.return_value  # raises what the task raised
+    return returned
+
+
+def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
+    """Rank 0 keeps the record; another rank writes only its own failure, into its own file."""
+    if context.rank and ended.get("outcome") != "task_error":
+        return
+    if ended:
+        record = record.model_copy(update={"ended": store.now(), **ended})
+    store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
+
+
+def _plain(value: Any) -> Any:
+    """The task's return value where JSON can hold it, else None."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True)
+    try:
+        return json.loads(json.dumps(value, default=float))
+    except (TypeError, ValueError):
+        return None

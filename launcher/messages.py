@@ -1,0 +1,15 @@
+"""Errors on the terminal without rich, so that a refused command answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+from launcher.errors import LauncherError
+
+
+def show(error: LauncherError) -> int:
+    """Print one message to stderr; returns the exit code."""
+    sys.stderr.write(f"error: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")
+    return error.exit_code

@@ -1,0 +1,141 @@
+"""What can be set under `hydra.launcher.*`, with every default in one place.
+
+The settings extend those of hydra-submitit-launcher, so each key its users know is accepted.
+Registered as Hydra schemas by `register`: a misspelt key dies on the submitting machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
+from omegaconf import OmegaConf
+
+DEFAULT_KEY_EXCLUDE = (
+    "hydra",
+    "cluster",
+    "resources",
+    "launcher",
+    "paths",
+    "tracking",
+    "verbose",
+)
+"""Parts of a config that do not change the science, hence not the key of a run."""
+
+
+@dataclass(kw_only=True)
+class ResourcesConfig:
+    """What a run needs. Ranks, tasks, devices and accumulation follow from it."""
+
+    gpus: int | None = None
+    """GPUs in all; spread over as few nodes as hold them. 0 trains on CPU with one rank."""
+    nodes: int | None = None
+    """Nodes; with `gpus_per_node` the explicit form of a shape."""
+    gpus_per_node: int | None = None
+    """GPUs, and therefore ranks, on each node."""
+    cpus_per_rank: int = 1
+    """CPU cores of each rank; its dataloader workers share them."""
+    mem_gb: float | None = None
+    """Host memory of each node [GB]; `null` takes the site's default."""
+    timeout_min: int = 60
+    """Time limit of one attempt [min]."""
+
+
+@dataclass(kw_only=True)
+class ClusterConfig:
+    """A site: where jobs go, how large its nodes are, which words its SLURM understands."""
+
+    name: str = "local"
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    gpu_type: str | None = None
+    """Type in `--gres=gpu:<type>:<n>`; `null` writes `--gres=gpu:<n>`."""
+    gpus_per_node: int | None = None
+    """GPUs of a node; `null` where they are found out (local) or do not matter."""
+    cpus_per_node: int | None = None
+    mem_gb_per_node: float | None = None
+    """Memory a job may ask of a node [GB]."""
+    max_time_min: int | None = None
+    """Longest time limit of the partition [min]."""
+    max_array_size: int = 1001
+    """MaxArraySize of the site; larger groups are split."""
+    accelerator: str = "gpu"
+    """`gpu`, or `cpu` where GPUs are pretended or absent."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables for sbatch, squeue and sacct, e.g. SLURM_CONF of a second cluster."""
+    setup: list[str] = field(default_factory=list)
+    """Shell lines before Python starts on a node: modules, NCCL settings."""
+
+
+@dataclass
+class StudyLauncherConf(SlurmQueueConf):
+    """Settings of our launchers; the stock keys that describe a shape default to unset."""
+
+    _target_: str = "hydra_plugins.study_launcher.SlurmLauncher"
+    submitit_folder: str = "${hydra.sweep.dir}/.submitit"
+    """One flat folder: SLURM makes no folders for logs, and a job may start before submitit does."""
+    timeout_min: int | None = None  # type: ignore[assignment]
+    nodes: int | None = None  # type: ignore[assignment]
+    tasks_per_node: int | None = None  # type: ignore[assignment]
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """Site profile."""
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    """Shape of each run."""
+    requires: dict[str, Any] = field(default_factory=dict)
+    """Runs this one waits for: name -> overrides that turn this run into that one, or null."""
+    shared_dir: str = "${hydra.sweep.dir}/../prerequisites"
+    """Folder of required runs; several studies share them."""
+    key_exclude: list[str] = field(default_factory=lambda: list(DEFAULT_KEY_EXCLUDE))
+    """Dotted config keys that do not change the science."""
+    validate: list[str] = field(default_factory=list)
+    """Functions `module:name` called with each composed config before anything is sent."""
+    report: str | None = None
+    """Function `module:name` called with the finished study; writes tables and figures."""
+    wait: bool | None = None
+    """Follow the runs to their end. Default: local and debug wait, slurm detaches."""
+    poll_s: float = 2.0
+    """Time between two looks at the runs while waiting [s]."""
+
+
+@dataclass
+class LocalLauncherConf(StudyLauncherConf):
+    """Runs on this machine, at most as many at once as its cores, memory and GPUs allow."""
+
+    _target_: str = "hydra_plugins.study_launcher.LocalLauncher"
+    max_parallel: int | None = None
+    """Upper bound on runs at once; `null` lets cores, memory and GPUs decide."""
+
+
+@dataclass
+class DebugLauncherConf(StudyLauncherConf):
+    """Runs in this process, one after the other; breakpoints work."""
+
+    _target_: str = "hydra_plugins.study_launcher.DebugLauncher"
+
+
+SCHEMAS: dict[str, Any] = {
+    "slurm": StudyLauncherConf,
+    "local": LocalLauncherConf,
+    "debug": DebugLauncherConf,
+}
+
+
+def register(**values: Any) -> None:
+    """Offer `hydra/launcher=slurm|local|debug` with the given settings.
+
+    The first call wins: a program that registers before Hydra loads its plugins may point
+    settings to groups of its own config, e.g. `register(cluster="${cluster}")`.
+    """
+    store = ConfigStore.instance()
+    offered = store.list("hydra/launcher") if "launcher" in store.repo.get("hydra", {}) else []
+    for name, schema in SCHEMAS.items():
+        if f"{name}.yaml" in offered:
+            continue
+        node = OmegaConf.structured(schema)
+        for key, value in values.items():
+            # Assigned, because OmegaConf refuses to merge a reference into a dataclass.
+            node[key] = value
+        store.store(group="hydra/launcher", name=name, node=node, provider="launcher")

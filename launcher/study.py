@@ -1,0 +1,81 @@
+"""A study on disk: its runs, how they stand, what they returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher import store
+from launcher.records import RunEntry, StudyRecord
+from launcher.scheduler.base import JobStatus, Scheduler
+from launcher.states import RunStatus, run_state
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study folder, read afresh at each call."""
+
+    path: Path
+
+    @property
+    def record(self) -> StudyRecord:
+        """What was declared."""
+        return store.read_study(self.path)
+
+    def entries(self) -> list[RunEntry]:
+        """Runs in the order of the command, those they require first."""
+        record = self.record
+        return [*record.prerequisites, *record.runs]
+
+    def status(self, scheduler: Scheduler | None = None) -> list[RunStatus]:
+        """How all runs stand; without a scheduler the records alone decide."""
+        jobs = scheduler.poll() if scheduler is not None else {}
+        return [status_of(entry, jobs.get(entry.key)) for entry in self.entries()]
+
+    def results(self) -> list[dict[str, Any]]:
+        """One row per completed run of the study: name, overrides as columns, metrics."""
+        rows = []
+        for entry in self.record.runs:
+            status = status_of(entry, None)
+            if status.state == "completed":
+                rows.append(
+                    {"run": entry.name, "key": entry.key}
+                    | dict(_columns(entry.overrides))
+                    | flat_metrics(status.result)
+                )
+        return rows
+
+
+def status_of(entry: RunEntry, job: JobStatus | None) -> RunStatus:
+    """How one run stands."""
+    run_dir = Path(entry.run_dir)
+    sent = store.submission(run_dir)
+    attempts = store.attempts(run_dir, sent.number) if sent else []
+    last = attempts[-1] if attempts else None
+    state, reason = run_state(sent, last, job)
+    return RunStatus(
+        key=entry.key,
+        name=entry.name,
+        state=state,
+        reason=reason,
+        job_id=(sent.job_id or "") if sent else "",
+        started=last.started if last else None,
+        ended=last.ended if last else None,
+        progress=store.progress(run_dir) if last else {},
+        result=last.result if last else None,
+    )
+
+
+def _columns(overrides: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        yield key, value
+
+
+def flat_metrics(result: Any) -> dict[str, Any]:
+    """What a task returned as flat columns; a bare number is called `value`."""
+    if isinstance(result, dict):
+        return {str(name): value for name, value in result.items()}
+    return {} if result is None else {"value": result}

@@ -1,0 +1,137 @@
+"""From a shape to sbatch and srun directives, and to the world each rank sees.
+
+Pure. The only room where tasks, GPUs and CPUs are related to each other, so that no half of
+a pair can be set alone: tasks per node equal GPUs per node (one on CPU).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.errors import ConfigError
+from launcher.settings import ClusterConfig, ResourcesConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Resources of an attempt. Ranks per node equal GPUs per node, or one without GPUs."""
+
+    nodes: int
+    gpus_per_node: int
+    ranks_per_node: int
+    cpus_per_rank: int
+    mem_gb: float | None
+    timeout_min: int
+
+    @property
+    def world_size(self) -> int:
+        """Training processes in all."""
+        return self.nodes * self.ranks_per_node
+
+    @property
+    def cpus(self) -> int:
+        """CPU cores of one node."""
+        return self.ranks_per_node * self.cpus_per_rank
+
+    def __str__(self) -> str:
+        if self.gpus_per_node:
+            return f"{self.nodes} x {self.gpus_per_node} GPU"
+        return f"{self.nodes} x {self.cpus} CPU"
+
+
+def shape_of(resources: ResourcesConfig, cluster: ClusterConfig) -> Shape:
+    """The shape that `resources` ask for on `cluster`.
+
+    Raises:
+        ConfigError: the parts contradict each other, or no node of the site is that large.
+    """
+    nodes, gpus_per_node = _nodes_and_gpus(resources, cluster)
+    shape = Shape(
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        ranks_per_node=max(gpus_per_node, 1),
+        cpus_per_rank=resources.cpus_per_rank,
+        mem_gb=resources.mem_gb,
+        timeout_min=resources.timeout_min,
+    )
+    _check_fits(shape, cluster)
+    return shape
+
+
+def _nodes_and_gpus(resources: ResourcesConfig, cluster: ClusterConfig) -> tuple[int, int]:
+    gpus, nodes, per_node = resources.gpus, resources.nodes, resources.gpus_per_node
+    for name, value in (("gpus", gpus), ("gpus_per_node", per_node)):
+        if value is not None and value < 0:
+            raise ConfigError(f"`resources.{name}={value}` is negative")
+    if nodes is not None and nodes < 1:
+        raise ConfigError(f"`resources.nodes={nodes}` is below 1")
+    if gpus is None:
+        return nodes or 1, per_node or 0
+    if per_node is None:
+        per_node = _gpus_per_node(gpus, nodes, cluster)
+    if nodes is None:
+        nodes = gpus // per_node if per_node else 1
+    if nodes * per_node != gpus:
+        raise ConfigError(
+            f"`resources.gpus={gpus}` is not nodes x gpus_per_node = {nodes} x {per_node}",
+            hint="give either the number of GPUs or the shape",
+        )
+    return nodes, per_node
+
+
+def _gpus_per_node(gpus: int, nodes: int | None, cluster: ClusterConfig) -> int:
+    if gpus == 0:
+        return 0
+    largest = cluster.gpus_per_node or gpus
+    if nodes is None:
+        per_node = min(gpus, largest)
+        if gpus % per_node:
+            below, above = gpus - gpus % per_node, gpus + per_node - gpus % per_node
+            raise ConfigError(
+                f"`resources.gpus={gpus}` does not fill nodes of {largest} GPUs evenly",
+                hint=f"nearest that do: {below} or {above}",
+            )
+        return per_node
+    if gpus % nodes:
+        raise ConfigError(
+            f"`resources.gpus={gpus}` does not divide over {nodes} nodes",
+            hint=f"nearest that do: {gpus - gpus % nodes} or {gpus + nodes - gpus % nodes}",
+        )
+    return gpus // nodes
+
+
+def _check_fits(shape: Shape, cluster: ClusterConfig) -> None:
+    limits: list[tuple[str, float | None, float | None]] = [
+        ("GPUs per node", shape.gpus_per_node, cluster.gpus_per_node),
+        ("CPUs per node", shape.cpus, cluster.cpus_per_node),
+        ("GB of memory per node", shape.mem_gb, cluster.mem_gb_per_node),
+        ("minutes", shape.timeout_min, cluster.max_time_min),
+    ]
+    for what, asked, largest in limits:
+        if asked is not None and largest is not None and asked > largest:
+            raise ConfigError(
+                f"the run asks for {asked:g} {what}, cluster `{cluster.name}` has {largest:g}",
+                hint="change resources.*, or pick another cluster=",
+            )
+
+
+def sbatch_parameters(shape: Shape, cluster: ClusterConfig) -> dict[str, Any]:
+    """Arguments for submitit's SlurmExecutor that ask for `shape` in the site's words."""
+    parameters: dict[str, Any] = {
+        "nodes": shape.nodes,
+        "ntasks_per_node": shape.ranks_per_node,
+        "cpus_per_task": shape.cpus_per_rank,
+        "time": shape.timeout_min,
+        # srun forgot --cpus-per-task from 22.05 to 23.02; restating it is right on all versions.
+        "srun_args": [f"--cpus-per-task={shape.cpus_per_rank}"],
+    }
+    if shape.mem_gb is not None:
+        parameters["mem"] = f"{round(shape.mem_gb * 1024)}M"
+    if shape.gpus_per_node:
+        kind = f"{cluster.gpu_type}:" if cluster.gpu_type else ""
+        parameters["gres"] = f"gpu:{kind}{shape.gpus_per_node}"
+    for name in ("partition", "account", "qos"):
+        if getattr(cluster, name):
+            parameters[name] = getattr(cluster, name)
+    return parameters
