@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from experiments.settings import from_config
+from omegaconf import OmegaConf
+
+from experiments.settings import DataConfig, from_config
+from launcher.errors import ConfigError
+from launcher.topology import shape_of, split_batch
 
 
 def check(config: Any) -> None:
-    """Refuse values that no schema can refuse, and data that is not there.
+    """Refuse values that no schema can refuse, data that is not there, batches that do not fit.
 
     Raises:
         ConfigError: what is wrong with which key.
     """
-    from_config(config)
+    experiment = from_config(config)
+    if experiment.data.source == "openscene":
+        _check_folders(experiment.data)
+    shape = shape_of(OmegaConf.to_object(config.resources), OmegaConf.to_object(config.cluster))
+    recipe = experiment.trainer
+    split_batch(recipe.batch_size, shape.world_size, recipe.max_micro_batch_size)
+
+
+def _check_folders(data: DataConfig) -> None:
+    for key, folder in (
+        ("data.logs", data.logs or f"{data.root}/navsim_logs"),
+        ("data.sensors", data.sensors or f"{data.root}/sensor_blobs"),
+    ):
+        if not Path(folder).is_dir():
+            raise ConfigError(
+                f"`{key}`: there is no folder `{folder}`",
+                hint="set paths.data_dir to the folder that holds navsim_logs and sensor_blobs",
+            )

@@ -253,8 +253,11 @@ def from_config(config: Any) -> ExperimentConfig:
     Raises:
         ConfigError: a value that no type can refuse is wrong.
     """
-    parts = {f.name: config[f.name] for f in fields(ExperimentConfig)}
-    plain = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), parts)
-    converted = OmegaConf.to_object(plain)
+    parts = {}
+    for part in fields(ExperimentConfig):
+        value = config[part.name]
+        is_node = OmegaConf.is_config(value)
+        parts[part.name] = OmegaConf.to_container(value, resolve=True) if is_node else value
+    converted = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ExperimentConfig), parts))
     assert isinstance(converted, ExperimentConfig)
     return converted

@@ -32,14 +32,14 @@ def status(study: StudyName = None, root: Root = OUTPUTS, as_json: AsJson = Fals
     if as_json:
         sys.stdout.write(json.dumps([asdict(s) for s in statuses], indent=2) + "\n")
     else:
-        ui.show(ui.status_table(statuses, found.path.name))
+        ui.show(ui.status_table(statuses), title=found.path.name)
 
 
 @app.command()
 def results(study: StudyName = None, root: Root = OUTPUTS, as_json: AsJson = False) -> None:
     """Show what the finished runs of a study returned; rewrite its tables and figures."""
     found = Study(store.find_study(study, root))
-    rows = found.results()
+    rows = [result.row() for result in found.results()]
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return

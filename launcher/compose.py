@@ -11,10 +11,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from launcher import identity, resolvers
 from launcher.errors import ConfigError
+from launcher.hydra_config import editable, shared_store
 from launcher.settings import StudyLauncherConf
 from launcher.topology import Shape, shape_of
 
@@ -54,10 +55,11 @@ class Composer:
             ConfigError: a value is wrong, or two runs have the same folder.
         """
         names = identity.short_names([list(overrides) for overrides in job_overrides])
-        wanted = [
-            self._run(list(overrides), name, first_number + i)
-            for i, (overrides, name) in enumerate(zip(job_overrides, names, strict=True))
-        ]
+        with shared_store():
+            wanted = [
+                self._run(list(overrides), name, first_number + i)
+                for i, (overrides, name) in enumerate(zip(job_overrides, names, strict=True))
+            ]
         _refuse_collisions(wanted)
         return wanted
 
@@ -82,7 +84,7 @@ class Composer:
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
         config = self._loader.load_sweep_config(self._master, overrides)
-        with open_dict(config):
+        with editable(config):
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
             # Frozen as text: a job's own overrides would name another study.
@@ -102,7 +104,7 @@ class Composer:
         for validate in settings.validate:
             load_function(validate)(_task_config(config))
         key = identity.run_key(config, resolvers.key_exclude(config))
-        with open_dict(config):
+        with editable(config):
             config.hydra.sweep.dir = str(run_dir.parent)
             config.hydra.sweep.subdir = run_dir.name
         return WantedRun(

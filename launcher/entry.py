@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +15,12 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from launcher import config_store, messages
+from launcher import messages
 from launcher.errors import LauncherError, nearest
+from launcher.hydra_config import shared_store
 
-_DISK_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+
+_FILE_MODULES = {"pathlib", "os", "shutil", "tempfile", "io", "omegaconf"}
 
 
 def main(
@@ -45,7 +47,7 @@ def main(
 
 
 def _exit_code(program: Callable[[], Any]) -> int:
-    with _full_errors(), config_store.shared():
+    with _full_errors(), shared_store():
         try:
             program()
         except LauncherError as error:
@@ -53,7 +55,7 @@ def _exit_code(program: Callable[[], Any]) -> int:
         except (HydraException, OmegaConfBaseException) as error:
             return messages.show(_explain(error))
         except OSError as error:
-            if error.errno not in _DISK_ERRORS or not _is_hydras_own(error):
+            if not _is_hydras_own(error):
                 raise
             return messages.show(_unwritable(error))
         except KeyboardInterrupt:
@@ -78,6 +80,9 @@ def _full_errors() -> Iterator[None]:
 def _explain(error: Exception) -> LauncherError:
     """Hydra's message, and the nearest legal word where it lists the legal ones."""
     text = str(error).strip()
+    override = getattr(error, "override", None)
+    if override is not None and str(override) not in text:
+        text = f"Error parsing override `{override}`\n{text}"
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and str(cause) not in text:
         text = f"{text}\n{str(cause).strip()}"
@@ -110,14 +115,12 @@ def _nearest_key(error: Exception, key: str) -> str | None:
 
 
 def _is_hydras_own(error: OSError) -> bool:
-    """Whether the folder of a sweep could not be made; a task's own OSError is a bug to show."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "")
-        if name == "launcher.job":
-            return False
-        trace = trace.tb_next
-    return True
+    """Whether Hydra could not make or fill the sweep's folder; other OSErrors are bugs to show."""
+    modules = [
+        str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next(name for name in reversed(modules) if name not in _FILE_MODULES) == "hydra"
 
 
 def _unwritable(error: OSError) -> LauncherError:

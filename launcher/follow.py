@@ -29,7 +29,7 @@ def follow(
             if live is None:
                 lines.show(statuses, time.monotonic() - started)
             else:
-                live.update(ui.status_table(statuses, study.path.name), refresh=True)
+                live.update(ui.status_table(statuses), refresh=True)
             if all(status.state in FINAL for status in statuses):
                 return statuses
             sleep(poll_s)

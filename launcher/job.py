@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from launcher import context as run_context
 from launcher import resolvers, store
 from launcher.context import RunContext
+from launcher.hydra_config import editable
 from launcher.records import AttemptRecord
 from launcher.topology import Shape
 
@@ -71,7 +72,7 @@ class Attempt:
             payload: Payload = pickle.load(file)
         with open(self.config, "rb") as file:
             config: DictConfig = pickle.load(file)
-        with open_dict(config):
+        with editable(config):
             config.hydra.job.id = world.job_id
         return run_attempt(payload, config, context, job_id=world.job_id)
 
@@ -113,6 +114,8 @@ def run_attempt(
     )
     _write(context, record)
     run_context.enter(context)
+    # submitit's last words would follow the traceback into the run's own log.
+    logging.getLogger("submitit").propagate = False
     try:
         returned = _run_hydra_job(payload.task_function, config, context)
         _write(context, record, outcome="completed", result=_plain(returned.return_value))
@@ -120,7 +123,7 @@ def run_attempt(
         return returned
     except BaseException as error:
         outcome = "cancelled" if isinstance(error, KeyboardInterrupt) else "task_error"
-        trace = traceback.format_exc()
+        trace = _task_traceback(error)
         summary = f"{type(error).__name__}: {error}"
         _write(context, record, outcome=outcome, error=summary, traceback=trace)
         log.error("run %s failed (rank %d)\n%s", context.key, context.rank, trace.rstrip())
@@ -141,7 +144,7 @@ def _run_hydra_job(task: Any, config: DictConfig, context: RunContext) -> JobRet
 
     if context.rank:
         # One writer per file: rank 0 keeps Hydra's names.
-        with open_dict(config):
+        with editable(config):
             config.hydra.job.name = f"{config.hydra.job.name}.rank{context.rank}"
             config.hydra.output_subdir = None
     returned = run_job(
@@ -164,6 +167,17 @@ def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
     if ended:
         record = record.model_copy(update={"ended": store.now(), **ended})
     store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
+
+
+def _task_traceback(error: BaseException) -> str:
+    """The traceback without our own frames and Hydra's: it starts in the task."""
+    trace = error.__traceback__
+    step = trace
+    while step is not None:
+        if step.tb_frame.f_code.co_name == "run_job" and step.tb_next is not None:
+            trace = step.tb_next
+        step = step.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
 
 
 def _plain(value: Any) -> Any:

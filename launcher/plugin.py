@@ -45,6 +45,29 @@ class StudyLauncherBase(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run one batch of a sweep; an empty answer means that it goes on without us."""
+        from launcher import messages
+        from launcher.errors import LauncherError
+
+        try:
+            return self._compose_and_launch(job_overrides, initial_job_idx)
+        except LauncherError as error:
+            self._forget_sweep_dir()
+            # Hydra would print a traceback, in programs that do not use `launcher.main`.
+            raise SystemExit(messages.show(error)) from error
+
+    def _forget_sweep_dir(self) -> None:
+        """A refused command leaves nothing: Hydra made the folder before it called us."""
+        from pathlib import Path
+
+        assert self.config is not None
+        folder = Path(str(self.config.hydra.sweep.dir))
+        if [path.name for path in folder.glob("*")] == ["multirun.yaml"]:
+            (folder / "multirun.yaml").unlink()
+            folder.rmdir()
+
+    def _compose_and_launch(
+        self, job_overrides: Sequence[Sequence[str]], first_number: int
+    ) -> Sequence[JobReturn]:
         from hydra.core.hydra_config import HydraConfig
 
         from launcher.compose import Composer
@@ -52,7 +75,7 @@ class StudyLauncherBase(Launcher):
         assert self.config is not None
         assert self.hydra_context is not None
         composer = Composer(self.hydra_context, self.config)
-        wanted = composer.runs(job_overrides, initial_job_idx)
+        wanted = composer.runs(job_overrides, first_number)
         HydraConfig.instance().set_config(self.config)
         return self._launch(composer, wanted)
 

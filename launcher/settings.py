@@ -105,6 +105,7 @@ class LocalLauncherConf(StudyLauncherConf):
     """Runs on this machine, at most as many at once as its cores, memory and GPUs allow."""
 
     _target_: str = "hydra_plugins.study_launcher.LocalLauncher"
+    poll_s: float = 0.5
     max_parallel: int | None = None
     """Upper bound on runs at once; `null` lets cores, memory and GPUs decide."""
 

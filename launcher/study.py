@@ -7,10 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from launcher import store
 from launcher.records import RunEntry, StudyRecord
 from launcher.scheduler.base import JobStatus, Scheduler
 from launcher.states import RunStatus, run_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What one completed run returned."""
+
+    key: str
+    name: str
+    run_dir: Path
+    varying: dict[str, str]
+    """Its overrides among those in which the runs of the study differ."""
+    metrics: dict[str, Any]
+
+    @property
+    def config(self) -> Any:
+        """The frozen config of the latest submission."""
+        frozen = sorted((self.run_dir / "frozen").glob("*/config.yaml"))
+        return OmegaConf.load(frozen[-1])
+
+    def row(self) -> dict[str, Any]:
+        """One flat row: key, overrides that differ, metrics."""
+        return {"key": self.key, **self.varying, **self.metrics}
 
 
 @dataclass(frozen=True)
@@ -34,18 +58,25 @@ class Study:
         jobs = scheduler.poll() if scheduler is not None else {}
         return [status_of(entry, jobs.get(entry.key)) for entry in self.entries()]
 
-    def results(self) -> list[dict[str, Any]]:
-        """One row per completed run of the study: name, overrides as columns, metrics."""
-        rows = []
-        for entry in self.record.runs:
+    def results(self) -> list[RunResult]:
+        """What the completed runs of the study returned, in its order."""
+        entries = self.record.runs
+        overrides = [dict(_columns(entry.overrides)) for entry in entries]
+        found = []
+        for entry, mine in zip(entries, overrides, strict=True):
             status = status_of(entry, None)
             if status.state == "completed":
-                rows.append(
-                    {"run": entry.name, "key": entry.key}
-                    | dict(_columns(entry.overrides))
-                    | flat_metrics(status.result)
+                varying = {k: v for k, v in mine.items() if len({o.get(k) for o in overrides}) > 1}
+                found.append(
+                    RunResult(
+                        key=entry.key,
+                        name=entry.name,
+                        run_dir=Path(entry.run_dir),
+                        varying=varying,
+                        metrics=flat_metrics(status.result),
+                    )
                 )
-        return rows
+        return found
 
 
 def status_of(entry: RunEntry, job: JobStatus | None) -> RunStatus:

@@ -181,5 +181,6 @@ def report(study: Study) -> None:
     record = study.record
     if record.report is not None:
         load_function(record.report)(study)
-    elif rows := study.results():
-        ui.show(ui.rows_table(rows, title=f"results of {record.study_id}"))
+    elif results := study.results():
+        rows = [{"run": result.name, **result.metrics} for result in results]
+        ui.show(ui.rows_table(rows), title=f"results of {record.study_id}")

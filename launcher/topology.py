@@ -116,6 +116,40 @@ def _check_fits(shape: Shape, cluster: ClusterConfig) -> None:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchSplit:
+    """How an effective batch is spread over ranks and time."""
+
+    micro_batch_size: int
+    """Samples that a rank holds at once."""
+    accumulation: int
+    """Forward and backward passes per optimizer step."""
+
+
+def split_batch(batch_size: int, world_size: int, max_micro_batch_size: int) -> BatchSplit:
+    """Spread `batch_size` evenly, in as few passes as `max_micro_batch_size` allows.
+
+    Raises:
+        ConfigError: it does not divide over the ranks.
+    """
+    if batch_size < 1 or max_micro_batch_size < 1:
+        raise ConfigError(
+            f"batch sizes start at 1, not {min(batch_size, max_micro_batch_size)}",
+            hint="trainer.batch_size counts the samples of one optimizer step over all ranks",
+        )
+    if batch_size % world_size:
+        below = max(batch_size - batch_size % world_size, world_size)
+        above = batch_size + world_size - batch_size % world_size
+        raise ConfigError(
+            f"the effective batch of {batch_size} does not divide over {world_size} ranks",
+            hint=f"nearest that do: {below} or {above}",
+        )
+    per_rank = batch_size // world_size
+    fewest = -(-per_rank // max_micro_batch_size)
+    passes = next(n for n in range(fewest, per_rank + 1) if per_rank % n == 0)
+    return BatchSplit(micro_batch_size=per_rank // passes, accumulation=passes)
+
+
 def sbatch_parameters(shape: Shape, cluster: ClusterConfig) -> dict[str, Any]:
     """Arguments for submitit's SlurmExecutor that ask for `shape` in the site's words."""
     parameters: dict[str, Any] = {

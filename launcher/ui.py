@@ -35,9 +35,9 @@ def say(message: str) -> None:
     err.print(Text(message))
 
 
-def status_table(statuses: Sequence[RunStatus], title: str) -> Table:
+def status_table(statuses: Sequence[RunStatus]) -> Table:
     """One row per run: state, job, time, step, last metric."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("#", "run", "state", "job", "elapsed", "step", "last"):
         table.add_column(column, justify="right" if column in ("#", "elapsed") else "left")
     for index, status in enumerate(statuses):
@@ -87,11 +87,11 @@ def is_interactive() -> bool:
     return err.is_terminal and not err.is_dumb_terminal
 
 
-def rows_table(rows: Iterable[dict[str, Any]], title: str = "") -> Table:
+def rows_table(rows: Iterable[dict[str, Any]]) -> Table:
     """A table of plain rows; columns in order of first appearance."""
     listed = list(rows)
     columns = list(dict.fromkeys(name for row in listed for name in row))
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in listed)
         table.add_column(name, justify="right" if numeric else "left")
@@ -106,9 +106,9 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def show(table: Table) -> None:
+def show(table: Table, title: str = "") -> None:
     """Print a table to stdout, as wide as it needs to be where stdout is not a terminal."""
-    if sys.stdout.isatty():
-        out.print(table)
-    else:
-        Console(width=200, highlight=False).print(table)
+    console = out if sys.stdout.isatty() else Console(width=200, highlight=False)
+    if title:
+        console.print(Text(title, style="bold"))
+    console.print(table)

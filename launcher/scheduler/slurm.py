@@ -17,6 +17,8 @@ from launcher.scheduler.base import Job, JobStatus, environment
 from launcher.topology import sbatch_parameters
 
 COMMAND_TIMEOUT_S = 60
+_CLIENT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
+"""Variables that say which SLURM to talk to; the other SLURM_* belong to a surrounding job."""
 _WAITING_REASONS = {"Dependency", "DependencyNeverSatisfied"}
 _PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SUSPENDED"}
 _RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING"}
@@ -52,10 +54,12 @@ class SlurmScheduler:
         """Send one array per group of identical shape; those that others wait for first."""
         import submitit
 
+        client = {k: os.environ[k] for k in _CLIENT_VARIABLES if k in os.environ} | self.variables
         for group in _groups(jobs):
             executor = self._executor(group[0])
             try:
-                with submitit.helpers.clean_env(), environment(**self.variables), executor.batch():
+                # What a surrounding job left in the environment must not reach this one.
+                with submitit.helpers.clean_env(), environment(**client), executor.batch():
                     handles = [executor.submit(job.attempt) for job in group]
                 ids = [handle.job_id for handle in handles]
             except submitit.core.utils.FailedJobError as error:

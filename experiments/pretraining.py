@@ -1,0 +1,44 @@
+"""task=pretrain: the I-JEPA objective on the unlabelled frames of all training logs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from experiments import fitting
+from experiments.data.splits import datasets
+from experiments.models.ijepa_pretraining import IJepaPretraining, official_checkpoint
+from experiments.settings import ExperimentConfig
+from launcher.context import RunContext
+
+log = logging.getLogger(__name__)
+
+
+def pretrain(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
+    """Pretrain the encoder and write it in the official checkpoint layout.
+
+    Returns:
+        Loss and collapse measure at the end, and what it was trained on.
+    """
+    recipe = config.backbone.pretrain
+    length = replace(
+        config.trainer,
+        seed=recipe.seed,
+        max_steps=recipe.steps,
+        batch_size=recipe.batch_size,
+    )
+    fitting.seed(recipe.seed, context)
+    frames = datasets(config.data).unlabelled()
+    log.info("pretraining on %d unlabelled frames", len(frames))
+    module = IJepaPretraining(config.backbone, image_hw=config.data.image_hw)
+    trainer = fitting.trainer(length, context, callbacks=[], validate=False)
+    loader = fitting.training_loader(
+        frames, length, context, len(frames), config.data.num_workers
+    )
+    trainer.fit(module, loader)
+    if context.rank == 0:
+        path = fitting.checkpoint_dir(context.run_dir) / "ijepa.pth.tar"
+        fitting.save(path, official_checkpoint(module))
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {**metrics, "frames": len(frames), "steps": recipe.steps}

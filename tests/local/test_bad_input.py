@@ -1,0 +1,104 @@
+"""Every wrong word gets one message, exit code 2, and leaves nothing."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.programs import train
+
+pytestmark = pytest.mark.local
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("backbone=ijpea", "did you mean backbone=ijepa?"),
+        ("backbon=ijepa", "did you mean `backbone`?"),
+        ("data.fractoin=0.5", "did you mean `fraction`?"),
+        ("data.fraction=abc", "could not be converted to Float"),
+        ("data.fraction=1.5", "`data.fraction=1.5` is outside (0, 1]"),
+        ("data.fraction=0", "outside (0, 1]"),
+        ("data.fraction=nan", "outside (0, 1]"),
+        ("finetune.policy=frozn", "did you mean finetune.policy=frozen?"),
+        ("hydra/launcher=slrum", "did you mean hydra/launcher=slurm?"),
+        ("data=openscene", "there is no folder `data/navsim_logs`"),
+        ("resources.gpus=64", "this machine has"),
+        ("resources.gpus=3", "nearest that do: 30 or 33"),
+        ("trainer.batch_size=0", "batch sizes start at 1"),
+        ("backbone=ijepa,", "`backbone=ijepa,`"),
+        ("nonsense", "nonsense"),
+        ("paths.output_dir=/proc/nowhere", "cannot write `/proc/nowhere`"),
+    ],
+)
+def test_a_wrong_word_gets_one_message(override: str, says: str, tmp_path: Path) -> None:
+    done = train("-m", override, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "outputs").glob("*")) if (tmp_path / "outputs").exists() else True
+
+
+def test_without_dash_m_nothing_slips_past_the_launcher(tmp_path: Path) -> None:
+    done = train("data.fraction=2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "outside (0, 1]" in done.stderr
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_output_folder_is_said_and_nothing_starts(full_disk: Path, tmp_path: Path) -> None:
+    (full_disk / "filler").write_bytes(b"\0" * 8192)
+    done = train("-m", f"paths.output_dir={full_disk}", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_read_only_output_folder_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "fixed"
+    folder.mkdir()
+    bind = ["mount", "--bind", str(folder), str(folder)]
+    if subprocess.run(bind, check=False, capture_output=True).returncode:
+        pytest.skip("a read-only mount needs root")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        done = train("-m", f"paths.output_dir={folder}", cwd=tmp_path)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+    assert done.returncode == 2
+    assert "Read-only file system" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_submitting_side_imports_no_torch(tmp_path: Path) -> None:
+    code = "import sys, launcher, launcher.plugin, launcher.submit, launcher.cli, experiments.report"
+    check = "; assert 'torch' not in sys.modules, 'torch'; assert 'pytorch_lightning' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code + check], check=True, cwd=tmp_path)
+
+
+def test_help_imports_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise RuntimeError('torch was imported')\n")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", str(Path(__file__).parents[2] / "train.py"), "--help"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "pytorch_lightning", "timm", "matplotlib", "pydantic"}

@@ -1,0 +1,119 @@
+"""An unrelated Hydra program uses our launchers by one override, on this machine."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.programs import PLAIN_PROJECT, run
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PLAIN_PROJECT, tmp_path / "it's a \"project\""))
+
+
+def launch(project: Path, *overrides: str, launcher: str = "local") -> subprocess.CompletedProcess[str]:
+    sweep = "hydra.sweep.dir=sweep"
+    return run("app.py", "-m", f"hydra/launcher={launcher}", sweep, *overrides, cwd=project)
+
+
+def record(project: Path, number: int) -> dict[str, object]:
+    path = project / "sweep" / str(number) / "attempts" / "001-000.json"
+    value: dict[str, object] = json.loads(path.read_text())
+    return value
+
+
+def test_a_sweep_runs_and_its_results_are_shown(project: Path) -> None:
+    done = launch(project, "x=1,2,3")
+    assert done.returncode == 0, done.stderr
+    assert "x=3   6.000  as submitted" in done.stdout
+    assert record(project, 2)["result"] == {"double": 6.0, "helper": "as submitted"}
+
+
+def test_a_task_that_raises_fails_alone_with_its_traceback_last(project: Path) -> None:
+    done = launch(project, "x=1,2,3", "fail=2")
+    assert done.returncode == 1
+    assert "1 of 3 runs failed" in done.stderr
+    assert record(project, 1)["outcome"] == "task_error"
+    assert [record(project, n)["outcome"] for n in (0, 2)] == ["completed", "completed"]
+    log = (project / "sweep" / "1" / "app.log").read_text()
+    assert log.rstrip().endswith("ValueError: x is 2")
+    assert log.index("app.py") < log.index("ValueError: x is 2")
+
+
+def test_a_task_that_leaves_quietly_is_not_called_completed(project: Path) -> None:
+    done = launch(project, "x=1,2", "leave=2")
+    assert done.returncode == 1
+    assert record(project, 1)["outcome"] == "task_error"
+
+
+def test_code_edited_after_submission_changes_nothing_that_is_queued(
+    project: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    command = [
+        sys.executable, "app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=sweep",
+        "hydra.launcher.max_parallel=1", "x=1,2", f"wait_for={gate}",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL)
+    try:
+        started = project / "sweep" / "0" / "attempts" / "001-000.json"
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (project / "helper.py").write_text('VALUE = "edited later"\n')
+        (project / "conf" / "config.yaml").write_text("x: 1\nfail: 2\nleave: null\nwait_for: null\n")
+        gate.touch()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert record(project, 1)["result"] == {"double": 4.0, "helper": "as submitted"}
+
+
+def test_completed_runs_are_kept_when_the_command_is_issued_again(project: Path) -> None:
+    launch(project, "x=1,2", "fail=2")
+    again = launch(project, "x=1,2", "fail=2")
+    assert "kept: x=1 is completed" in again.stderr
+    assert not (project / "sweep" / "0" / "attempts" / "002-000.json").exists()
+    assert (project / "sweep" / "1" / "attempts" / "002-000.json").exists()
+
+
+def test_the_debug_launcher_runs_in_this_process(project: Path) -> None:
+    source = (project / "app.py").read_text()
+    (project / "app.py").write_text(source.replace("import logging\n", "import logging\nimport os\n")
+                                    .replace('"helper": helper.VALUE', '"pid": os.getpid()'))
+    done = launch(project, "x=1,2", launcher="debug")
+    assert done.returncode == 0, done.stderr
+    assert record(project, 0)["result"]["pid"] == record(project, 1)["pid"]  # type: ignore[index]
+    assert record(project, 0)["pid"] == record(project, 1)["pid"]
+
+
+def test_slurm_is_refused_where_there_is_none(project: Path, tmp_path: Path) -> None:
+    done = run(
+        "app.py", "-m", "hydra/launcher=slurm", "x=1,2", "hydra.sweep.dir=sweep",
+        cwd=project, env={"PATH": str(Path(sys.executable).parent)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "there is no SLURM on this machine" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "sweep").exists()
+
+
+def test_more_than_this_machine_has_is_refused(project: Path) -> None:
+    done = launch(project, "x=1", "hydra.launcher.resources.cpus_per_rank=4096")
+    assert done.returncode == 2
+    assert "asks for 4096 CPUs" in done.stderr
+
+
+def test_half_of_a_shape_is_refused(project: Path) -> None:
+    done = launch(project, "x=1", "hydra.launcher.tasks_per_node=4")
+    assert done.returncode == 2
+    assert "contradicts the shape" in done.stderr

@@ -1,0 +1,86 @@
+"""Records are whole or absent, and damage is told from absence."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from launcher import store
+from launcher.errors import StoreError
+from launcher.records import AttemptRecord, SubmissionRecord
+
+
+def attempt(**changes: object) -> AttemptRecord:
+    record = AttemptRecord(
+        attempt="001-000", key="k", job_id="1", host="h", pid=1, world_size=1, started=store.now()
+    )
+    return record.model_copy(update=changes)
+
+
+def sent(number: int = 1) -> SubmissionRecord:
+    return SubmissionRecord(
+        key="k", number=number, scheduler="local", token="t", submitted=store.now(), shape="", code=""
+    )
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    store.write_json(path, {"old": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        store.write_json(path, {"new": 2})
+    assert path.read_text() == '{\n  "old": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_truncated_record_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "submission.json"
+    store.write_record(path, sent())
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(StoreError, match="damaged"):
+        store.submission(tmp_path)
+
+
+def test_a_record_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    store.write_record(tmp_path / "submission.json", sent().model_copy(update={"schema_version": 9}))
+    with pytest.raises(StoreError, match="version 9"):
+        store.submission(tmp_path)
+
+
+def test_unknown_fields_survive(tmp_path: Path) -> None:
+    path = tmp_path / "submission.json"
+    content = sent().model_dump() | {"later": 1}
+    store.write_json(path, content)
+    assert store.read_record(path, SubmissionRecord).model_dump()["later"] == 1
+
+
+def test_a_failure_that_only_another_rank_could_write_counts(tmp_path: Path) -> None:
+    store.write_record(store.attempt_path(tmp_path, "001-000"), attempt())
+    failed = attempt(outcome="task_error", error="ValueError: x")
+    store.write_record(store.attempt_path(tmp_path, "001-000", rank=3), failed)
+    assert store.attempts(tmp_path, 1) == [failed]
+
+
+def test_rank_zeros_own_outcome_comes_first(tmp_path: Path) -> None:
+    mine = attempt(outcome="task_error", error="mine")
+    store.write_record(store.attempt_path(tmp_path, "001-000"), mine)
+    store.write_record(
+        store.attempt_path(tmp_path, "001-000", rank=1), attempt(outcome="task_error", error="other")
+    )
+    assert store.attempts(tmp_path)[-1].error == "mine"
+
+
+def test_the_study_that_changed_last_is_the_default(tmp_path: Path) -> None:
+    for age, name in ((10, "new"), (1000, "old")):
+        path = tmp_path / name / "study.json"
+        store.write_json(path, {})
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    assert store.find_study(None, tmp_path).name == "new"
+    with pytest.raises(StoreError, match="no study `x`"):
+        store.find_study("x", tmp_path)
