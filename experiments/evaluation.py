@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from experiments import fitting
-from experiments.data.splits import Splits, datasets
+from experiments.data import Splits, datasets
+from experiments.data.dataset import PlanningDataset
 from experiments.models.planning import PlanningModule, build_planning
 from experiments.scoring.baselines import constant_velocity
 from experiments.scoring.score import Scores, score
@@ -53,7 +54,7 @@ def score_planner(
     scores = score(splits.source, splits.test, planned)
     baseline = constant_velocity(splits.source.status[splits.test])
     still = score(splits.source, splits.test, baseline)
-    log.info("scored %d windows of %d test logs", len(planned), splits.num_logs("test"))
+    log.info("scored %d windows of %d test logs", len(planned), len(splits.test_logs))
     return {
         **_named(scores),
         **{f"constant_velocity/{name}": value for name, value in _named(still).items()},
@@ -65,7 +66,7 @@ def score_planner(
 def _predict(
     module: PlanningModule, splits: Splits, config: ExperimentConfig
 ) -> Iterator[npt.NDArray[np.float32]]:
-    dataset = splits.dataset("test", module.backbone.spec.sensors)
+    dataset = PlanningDataset(splits.source, splits.test, module.backbone.spec.sensors)
     loader = DataLoader(
         dataset, batch_size=PREDICTION_BATCH, num_workers=config.data.num_workers
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ def trainer(
     config: TrainerConfig, context: RunContext, *, callbacks: list[pl.Callback], validate: bool
 ) -> pl.Trainer:
     """The Trainer: the launcher decides devices, the config decides how long."""
+    # Lightning advertises at this level; what it has to say as a warning still comes through.
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     derived = context.trainer_arguments()
     accumulation = batch_split(config, context).accumulation
     return pl.Trainer(
@@ -82,7 +85,8 @@ def trainer(
         accumulate_grad_batches=accumulation,
         precision=config.precision,  # type: ignore[arg-type]
         deterministic=config.deterministic,
-        logger=CSVLogger(save_dir=context.run_dir, name="", version=""),
+        # One folder per attempt: CSVLogger deletes what it finds in its own.
+        logger=CSVLogger(save_dir=context.run_dir, name="metrics", version=context.attempt),
         log_every_n_steps=config.log_every_steps,
         check_val_every_n_epoch=None,
         val_check_interval=config.val_every_steps * accumulation if validate else None,

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from experiments import fitting
-from experiments.data.splits import datasets
+from experiments.data import datasets
+from experiments.data.dataset import FrameDataset
 from experiments.models.ijepa_pretraining import IJepaPretraining, official_checkpoint
 from experiments.settings import ExperimentConfig
 from launcher.context import RunContext
@@ -29,7 +30,10 @@ def pretrain(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
         batch_size=recipe.batch_size,
     )
     fitting.seed(recipe.seed, context)
-    frames = datasets(config.data).unlabelled()
+    splits = datasets(config.data)
+    frames = FrameDataset(
+        splits.source, splits.train_frames, cache_decoded=config.data.cache_decoded
+    )
     log.info("pretraining on %d unlabelled frames", len(frames))
     module = IJepaPretraining(config.backbone, image_hw=config.data.image_hw)
     trainer = fitting.trainer(length, context, callbacks=[], validate=False)

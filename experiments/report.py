@@ -17,7 +17,7 @@ SCORE = "ade_m"
 """What the figure shows: average displacement error over 4 s [m]; lower is better."""
 METRICS = ("ade_m", "fde_m", "collision_rate", "offroad_rate")
 BASELINE = "constant_velocity"
-HIDDEN = ("key", "train_tokens_sha", "data_source")
+HIDDEN = ("key", "train_tokens_sha256", "data_source")
 
 
 

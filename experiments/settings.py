@@ -77,6 +77,8 @@ class DataConfig:
     """Half the edge of that histogram [m]."""
     num_workers: int = 0
     """Dataloader processes per rank."""
+    cache_decoded: bool = False
+    """Decode everything once and keep it in memory; for data that fits."""
 
     def __post_init__(self) -> None:
         one_of("data.source", self.source, ("synthetic", "openscene"))

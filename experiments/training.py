@@ -10,7 +10,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from experiments import fitting
 from experiments.agreement import SamplesSeen, check_ranks_agree
-from experiments.data.splits import Splits, datasets
+from experiments.data import Splits, datasets
+from experiments.data.dataset import PlanningDataset
 from experiments.evaluation import score_planner
 from experiments.models.planning import PlanningModule, build_planning
 from experiments.sampling import global_batch
@@ -30,7 +31,7 @@ def train(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     splits = datasets(config.data)
     module = build_planning(config, fitting.encoder_weights(context))
     counts = module.parameter_counts()
-    log.info("parameters %s; labelled %d tokens of %d logs", counts, *_labelled(splits))
+    log.info("parameters %s; labelled %d tokens of %d logs", counts, len(splits.train), len(splits.train_logs))
     best = ModelCheckpoint(
         dirpath=fitting.checkpoint_dir(context.run_dir),
         filename="best",
@@ -41,12 +42,11 @@ def train(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     _fit(module, splits, config, context, best)
     fitting.load_planner(module, Path(best.best_model_path))
     metrics = score_planner(module, splits, config, context)
-    tokens, logs = _labelled(splits)
     return {
         **metrics,
-        "train_tokens": tokens,
-        "train_logs": logs,
-        "train_tokens_sha": splits.train_sha,
+        "train_tokens": len(splits.train),
+        "train_logs": len(splits.train_logs),
+        "train_tokens_sha256": splits.train_tokens_sha256,
         "parameters": counts["total"],
         "trainable_parameters": counts["trainable"],
     }
@@ -61,9 +61,9 @@ def _fit(
 ) -> None:
     split = fitting.batch_split(config.trainer, context)
     seen = SamplesSeen(split.accumulation)
-    sensors = module.backbone.spec.sensors
-    train_set = splits.dataset("train", sensors)
-    val_set = splits.dataset("val", sensors)
+    sensors, cached = module.backbone.spec.sensors, config.data.cache_decoded
+    train_set = PlanningDataset(splits.source, splits.train, sensors, cache_decoded=cached)
+    val_set = PlanningDataset(splits.source, splits.val, sensors, cache_decoded=cached)
     workers = config.data.num_workers
     trainer = fitting.trainer(
         config.trainer, context, callbacks=[seen, checkpoint], validate=True
@@ -77,7 +77,3 @@ def _fit(
     )
     first = global_batch(len(train_set), config.trainer.batch_size, config.trainer.seed, 0)
     check_ranks_agree(module, seen, context, splits.train[first].tolist())
-
-
-def _labelled(splits: Splits) -> tuple[int, int]:
-    return len(splits.train), splits.num_logs("train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -74,6 +75,8 @@ def trainer_arguments(context: RunContext) -> dict[str, Any]:
             "the run asked for GPUs, but CUDA finds none in this process",
             hint="look at `nvidia-smi` and the driver on this node; CPU is never taken instead",
         )
+    # The launcher started the ranks already; the hint would fool readers of every log.
+    warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
     return {
         "accelerator": context.accelerator,
         "devices": context.ranks_per_node,

@@ -1,0 +1,112 @@
+"""Torch datasets over a scene source: labelled windows, and unlabelled images for pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from experiments.data.assembly import Indices
+from experiments.data.source import SENSORS, SceneSource, Sensor
+from launcher.errors import ConfigError
+
+
+class PlanningDataset(Dataset[dict[str, Tensor]]):
+    """Windows as dicts of tensors.
+
+    Keys: `image` uint8 (3, H, W) and `lidar` float32 (1, P, P) if asked for, `status`
+    float32 (8,), `trajectory` float32 (8, 3), `index` int64 () into the source's index.
+    """
+
+    def __init__(
+        self,
+        source: SceneSource,
+        indices: Indices,
+        sensors: Iterable[Sensor],
+        *,
+        cache_decoded: bool = False,
+    ) -> None:
+        """Take the windows `indices` of `source`.
+
+        Args:
+            source: where windows come from.
+            indices: rows of `source.index`.
+            sensors: what to read of "image" and "lidar".
+            cache_decoded: read and decode everything now and keep it in memory. Processes
+                forked later share it. Worth it when all windows fit and are read many times.
+
+        Raises:
+            ConfigError: an unknown sensor, or no windows.
+            DataError: with `cache_decoded`, a sensor file is missing or torn.
+        """
+        self.source, self.indices = source, np.asarray(indices, np.int64)
+        self.sensors: frozenset[Sensor] = frozenset(sensors)
+        unknown = sorted(self.sensors - set(SENSORS))
+        if unknown:
+            raise ConfigError(f"unknown sensor `{unknown[0]}`; legal: {', '.join(SENSORS)}")
+        if len(self.indices) == 0:
+            raise ConfigError("the dataset has no windows")
+        self._decoded: dict[str, NDArray[np.generic]] = {}
+        if cache_decoded:
+            self._decoded = self._decode_all()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, n: int) -> dict[str, Tensor]:
+        i = int(self.indices[n])
+        return {
+            **self._sensor_tensors(n, i),
+            "status": torch.from_numpy(self.source.status[i].copy()),
+            "trajectory": torch.from_numpy(self.source.future[i].copy()),
+            "index": torch.tensor(i),
+        }
+
+    def _sensor_tensors(self, n: int, i: int) -> dict[str, Tensor]:
+        if self._decoded:
+            return {name: torch.from_numpy(kept[n].copy()) for name, kept in self._decoded.items()}
+        return {name: torch.from_numpy(array) for name, array in self._read(i).items()}
+
+    def _read(self, i: int) -> dict[str, NDArray[np.generic]]:
+        sample = self.source.load(i, self.sensors)
+        arrays: dict[str, NDArray[np.generic] | None] = {
+            "image": sample.image,
+            "lidar": sample.lidar,
+        }
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    def _decode_all(self) -> dict[str, NDArray[np.generic]]:
+        kept: dict[str, NDArray[np.generic]] = {}
+        for n, i in enumerate(self.indices.tolist()):
+            for name, array in self._read(i).items():
+                if name not in kept:
+                    kept[name] = np.empty((len(self), *array.shape), array.dtype)
+                kept[name][n] = array
+        return kept
+
+
+class FrameDataset(Dataset[dict[str, Tensor]]):
+    """Single frames without labels: `image` uint8 (3, H, W) and `index` int64 ()."""
+
+    def __init__(
+        self, source: SceneSource, frames: Indices, *, cache_decoded: bool = False
+    ) -> None:
+        """Take rows `frames` of the source's frame table; raises ConfigError if there are none."""
+        if len(frames) == 0:
+            raise ConfigError("the dataset has no frames")
+        self.source, self.frames = source, np.asarray(frames, np.int64)
+        self._decoded: NDArray[np.uint8] | None = None
+        if cache_decoded:
+            self._decoded = np.stack([source.image(int(frame)) for frame in self.frames])
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, n: int) -> dict[str, Tensor]:
+        frame = int(self.frames[n])
+        image = self.source.image(frame) if self._decoded is None else self._decoded[n].copy()
+        return {"image": torch.from_numpy(image), "index": torch.tensor(frame)}

@@ -1,0 +1,1 @@
+"""Procedural drives, rendered and written in the OpenScene log format."""

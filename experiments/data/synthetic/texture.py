@@ -1,0 +1,142 @@
+"""The ground seen from above: road, paint and grass as a packed image with coarser copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw
+
+from experiments.data.frames import Floats
+from experiments.data.synthetic.actors import Rgb
+from experiments.data.synthetic.layout import PAVEMENT_M, Layout, Marking
+
+TEXEL_M = 0.2
+"""Edge of a texel of the finest level; each next level has texels twice as long."""
+NUM_LEVELS = 4
+_MARGIN_M = 75.0
+_REACH_M = 150.0
+"""The drive covers no more of its path than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Colours of one log, for its weather and surroundings."""
+
+    grass: Rgb
+    asphalt: Rgb
+    pavement: Rgb
+    sky: Rgb
+    haze: Rgb
+    white: Rgb = (232, 232, 228)
+    yellow: Rgb = (228, 180, 48)
+    kerb: Rgb = (196, 194, 188)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """All levels of the texture in one flat array of RGBX words."""
+
+    words: NDArray[np.uint32]
+    origin: tuple[float, float]
+    """x, y of the first texel's corner in the log's frame [m]."""
+    starts: tuple[int, ...]
+    """Where each level begins in `words`."""
+    sizes: tuple[tuple[int, int], ...]
+    """Rows (y) and columns (x) of each level."""
+
+
+def draw_palette(rng: Generator) -> Palette:
+    """Draw the colours of a log."""
+    light = float(rng.uniform(0.78, 1.0))
+
+    def tint(low: tuple[int, int, int], high: tuple[int, int, int]) -> Rgb:
+        mix = rng.random()
+        r, g, b = (int(light * (a + (c - a) * mix)) for a, c in zip(low, high, strict=True))
+        return r, g, b
+
+    haze = tint((196, 204, 212), (222, 220, 214))
+    return Palette(
+        grass=tint((84, 110, 58), (128, 122, 78)),
+        asphalt=tint((74, 76, 80), (104, 102, 100)),
+        pavement=tint((140, 138, 134), (166, 158, 148)),
+        sky=tint((96, 146, 206), (170, 186, 204)),
+        haze=haze,
+    )
+
+
+def _dashes(line: Floats, on: float, off: float) -> list[Floats]:
+    """Cut a polyline into strokes of `on` metres with gaps of `off`."""
+    s = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    strokes = []
+    for start in np.arange(0.0, s[-1] - on, on + off):
+        at = np.array([start, start + on / 2, start + on])
+        strokes.append(np.stack([np.interp(at, s, line[:, 0]), np.interp(at, s, line[:, 1])], -1))
+    return strokes
+
+
+class _Canvas:
+    """Draws metres onto an image whose first row is the lowest y."""
+
+    def __init__(self, low: Floats, high: Floats, colour: Rgb) -> None:
+        step = 2 ** (NUM_LEVELS - 1)
+        size = np.ceil((high - low) / (TEXEL_M * step)).astype(int) * step
+        self.low = low
+        self.image = Image.new("RGB", (int(size[0]), int(size[1])), colour)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def _texels(self, points: Floats) -> list[tuple[float, float]]:
+        # Rounded, so that machines whose cosines differ in the last bit draw the same.
+        xy = np.round((points - self.low) / TEXEL_M, 4)
+        return [(float(x), float(y)) for x, y in xy]
+
+    def polygon(self, ring: Floats, colour: Rgb) -> None:
+        self.draw.polygon(self._texels(ring), fill=colour)
+
+    def line(self, marking: Marking, colour: Rgb) -> None:
+        width = max(1, round(marking.width / TEXEL_M))
+        whole = [marking.line]
+        for stroke in whole if marking.dash is None else _dashes(marking.line, *marking.dash):
+            self.draw.line(self._texels(stroke), fill=colour, width=width)
+
+
+def _levels(image: Image.Image) -> tuple[list[NDArray[np.uint32]], list[tuple[int, int]]]:
+    words, sizes = [], []
+    for level in range(NUM_LEVELS):
+        coarse = image if level == 0 else image.reduce(2**level)
+        rgbx = np.asarray(coarse.convert("RGBX"))
+        words.append(np.ascontiguousarray(rgbx).view("<u4").ravel())
+        sizes.append(rgbx.shape[:2])
+    return words, sizes
+
+
+def _speckle(rng: Generator, image: Image.Image) -> Image.Image:
+    """Darken texels at random a little, so that surfaces have grain."""
+    tile = rng.integers(0, 18, (128, 128), dtype=np.uint8)
+    rows, columns = image.size[1] // 128 + 1, image.size[0] // 128 + 1
+    grain = Image.fromarray(np.tile(tile, (rows, columns))[: image.size[1], : image.size[0]])
+    return ImageChops.subtract(image, Image.merge("RGB", (grain, grain, grain)))
+
+
+def paint_ground(rng: Generator, layout: Layout, palette: Palette) -> Ground:
+    """Paint the surroundings of the drive."""
+    reach = layout.ego.at(np.arange(20.0, 40.0 + _REACH_M, 5.0))[:, :2]
+    low, high = reach.min(0) - _MARGIN_M, reach.max(0) + _MARGIN_M
+    canvas = _Canvas(np.floor(low), np.ceil(high), palette.grass)
+    pavement = layout.drivable.buffer(PAVEMENT_M, quad_segs=4)
+    canvas.polygon(np.array(pavement.exterior.coords), palette.pavement)
+    edge = np.array(layout.drivable.exterior.coords)
+    canvas.polygon(edge, palette.asphalt)
+    canvas.line(Marking(edge, "kerb"), palette.kerb)
+    for marking in layout.markings:
+        canvas.line(marking, getattr(palette, marking.colour))
+    words, sizes = _levels(_speckle(rng, canvas.image))
+    starts = np.cumsum([0] + [len(part) for part in words[:-1]])
+    return Ground(
+        words=np.concatenate(words),
+        origin=(float(canvas.low[0]), float(canvas.low[1])),
+        starts=tuple(int(start) for start in starts),
+        sizes=tuple(sizes),
+    )

@@ -1,0 +1,23 @@
+"""How good planned trajectories are, by measures named for what they are."""
+
+from experiments.scoring.baselines import constant_velocity
+from experiments.scoring.checks import collides, leaves_drivable_area
+from experiments.scoring.displacement import (
+    average_displacement,
+    displacements,
+    final_displacement,
+    heading_error,
+)
+from experiments.scoring.score import Scores, score
+
+__all__ = [
+    "Scores",
+    "average_displacement",
+    "collides",
+    "constant_velocity",
+    "displacements",
+    "final_displacement",
+    "heading_error",
+    "leaves_drivable_area",
+    "score",
+]

@@ -1,0 +1,144 @@
+"""The command line: up, down, status, env, shell, install."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from .errors import LabError
+from .installation import install
+from .lab import Lab
+from .layout import default_directory
+from .lifecycle import is_up, start, stop
+from .options import LabOptions
+
+_OK = 0
+_NOT_UP = 1
+_MISUSE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    parsed = _make_parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed, default_directory()))
+    except LabError as error:
+        sys.stderr.write(f"{error}\n")
+        return _MISUSE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.slurm",
+        description="A throw-away SLURM cluster on this machine, for trying things by hand.",
+        epilog="Its folder is /tmp/launcher-lab, or what LAUNCHER_LAB says.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_up(commands)
+    _add(commands, "down", _down, "stop it and remove all of it")
+    _add(commands, "status", _status, "say whether it is up (exit code 1 if not)")
+    _add(commands, "env", _env, 'print exports for eval "$(python -m tests.slurm env)"')
+    shell = _add(commands, "shell", _shell, "open a shell on it, or run one command with -c")
+    shell.add_argument("-c", dest="script", metavar="COMMAND", help="run this and end")
+    shell.add_argument(
+        "--user", action="store_true", help="be the ordinary user, inside of its namespaces"
+    )
+    _add(commands, "install", _install, "install the packages it needs (Debian, Ubuntu)")
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: object,
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    defaults = LabOptions()
+    parser = _add(commands, "up", _up, "start it, unless it is up already")
+    add = parser.add_argument
+    add("--nodes", type=int, default=defaults.nodes)
+    add("--gpus-per-node", type=int, default=defaults.gpus_per_node)
+    add("--cpus-per-node", type=int, default=defaults.cpus_per_node)
+    add("--real-memory-mb", type=int, default=defaults.real_memory_mb)
+    add("--max-array-size", type=int, default=defaults.max_array_size)
+    add("--grace-time-s", type=int, default=defaults.grace_time_s)
+    add("--no-accounting", dest="accounting", action="store_false", help="no sacct, no sacctmgr")
+    add("--preempt-user-signal", action="store_true", help="preemption sends --signal first")
+    add("--conf", dest="extra_conf", action="append", default=[], help="a line for slurm.conf")
+    add("--expose", action="append", default=[], help="a path that jobs of the user must reach")
+
+
+def _up(parsed: argparse.Namespace, directory: Path) -> int:
+    if is_up(directory):
+        _say("already up\n")
+    else:
+        names = set(LabOptions.__dataclass_fields__) & set(vars(parsed))
+        lists = {name: tuple(getattr(parsed, name)) for name in ("extra_conf", "expose")}
+        options = {name: getattr(parsed, name) for name in names} | lists
+        start(directory, LabOptions(**options), is_owned=False, throw_away=False)
+    lab = Lab(directory)
+    _say(lab.ask(["sinfo", "--format=%10P %14N %6D %12G %12l %T"]))
+    _say(
+        '\neval "$(python -m tests.slurm env)"  # then sbatch, squeue, sacct, scancel work here'
+        "\npython -m tests.slurm shell --user     # a shell as an ordinary user of the cluster"
+        "\npython -m tests.slurm down             # stop it; nothing stays behind\n"
+    )
+    return _OK
+
+
+def _down(_: argparse.Namespace, directory: Path) -> int:
+    _say("stopping\n" if is_up(directory) else "not up\n")
+    stop(directory)
+    return _OK
+
+
+def _status(_: argparse.Namespace, directory: Path) -> int:
+    if not is_up(directory):
+        _say(f"not up: {directory}\n")
+        return _NOT_UP
+    _say(f"up: {directory}\n{Lab(directory).ask(['sinfo'])}")
+    return _OK
+
+
+def _env(_: argparse.Namespace, directory: Path) -> int:
+    _say(f"export SLURM_CONF={shlex.quote(str(_attach(directory).layout.slurm_conf))}\n")
+    return _OK
+
+
+def _shell(parsed: argparse.Namespace, directory: Path) -> NoReturn:
+    lab = _attach(directory)
+    shell = ["bash", "-c", parsed.script] if parsed.script else ["bash", "--norc", "-i"]
+    prompt = {"PS1": r"(slurm lab) \u@\h:\w\$ "}
+    if parsed.user:
+        terminal = {"TERM": os.environ.get("TERM", "dumb")}
+        command = lab.entering_command(shell)
+        os.execve(command[0], command, lab.environment() | prompt | terminal)
+    environment = os.environ | prompt | {"SLURM_CONF": str(lab.layout.slurm_conf)}
+    os.execvpe(shell[0], shell, environment)
+
+
+def _install(_: argparse.Namespace, _directory: Path) -> int:
+    _say(f"{install()}\n")
+    return _OK
+
+
+def _attach(directory: Path) -> Lab:
+    if not is_up(directory):
+        raise LabError("no lab is up", where=f"`{directory}`", hint="python -m tests.slurm up")
+    return Lab(directory)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
