@@ -1,6 +1,6 @@
 """Time of `train.py --help` against the smallest hydra.main program, in turn in one run.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def main() -> None:
     ratios = sorted(ours / theirs for theirs, ours in measured)
     print(f"hydra.main --help  {statistics.median(m[0] for m in measured):.3f} s")
     print(f"train.py --help    {statistics.median(m[1] for m in measured):.3f} s")
-    print(f"ratio              {statistics.median(ratios):.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(
+        f"ratio              {statistics.median(ratios):.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""End-to-end driving: data, models, scores and figures. Knows nothing of schedulers."""

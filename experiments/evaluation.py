@@ -67,9 +67,7 @@ def _predict(
     module: PlanningModule, splits: Splits, config: ExperimentConfig
 ) -> Iterator[npt.NDArray[np.float32]]:
     dataset = PlanningDataset(splits.source, splits.test, module.backbone.spec.sensors)
-    loader = DataLoader(
-        dataset, batch_size=PREDICTION_BATCH, num_workers=config.data.num_workers
-    )
+    loader = DataLoader(dataset, batch_size=PREDICTION_BATCH, num_workers=config.data.num_workers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     for batch in loader:

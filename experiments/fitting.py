@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from experiments.sampling import StepBatches, rank_share
 from experiments.models.planning import PlanningModule
+from experiments.sampling import StepBatches, rank_share
 from experiments.settings import TrainerConfig
 from launcher.context import RunContext
 from launcher.store import write_bytes

@@ -21,7 +21,9 @@ def check(config: Any) -> None:
     experiment = from_config(config)
     if experiment.data.source == "openscene":
         _check_folders(experiment.data)
-    shape = shape_of(OmegaConf.to_object(config.resources), OmegaConf.to_object(config.cluster))
+    resources: Any = OmegaConf.to_object(config.resources)
+    cluster: Any = OmegaConf.to_object(config.cluster)
+    shape = shape_of(resources, cluster)
     recipe = experiment.trainer
     split_batch(recipe.batch_size, shape.world_size, recipe.max_micro_batch_size)
 

@@ -37,9 +37,7 @@ def pretrain(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     log.info("pretraining on %d unlabelled frames", len(frames))
     module = IJepaPretraining(config.backbone, image_hw=config.data.image_hw)
     trainer = fitting.trainer(length, context, callbacks=[], validate=False)
-    loader = fitting.training_loader(
-        frames, length, context, len(frames), config.data.num_workers
-    )
+    loader = fitting.training_loader(frames, length, context, len(frames), config.data.num_workers)
     trainer.fit(module, loader)
     if context.rank == 0:
         path = fitting.checkpoint_dir(context.run_dir) / "ijepa.pth.tar"

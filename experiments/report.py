@@ -20,7 +20,6 @@ BASELINE = "constant_velocity"
 HIDDEN = ("key", "train_tokens_sha256", "data_source")
 
 
-
 def write(study: Study) -> None:
     """Print the results table and save it as CSV, with the figure of score against fraction."""
     results = [result for result in study.results() if SCORE in result.metrics]
@@ -63,7 +62,11 @@ def _baseline(results: Sequence[RunResult]) -> dict[str, float]:
 
 def _points(results: Sequence[RunResult]) -> list[Point]:
     return [
-        Point(arm=_arm(result), fraction=float(result.config.data.fraction), score=result.metrics[SCORE])
+        Point(
+            arm=_arm(result),
+            fraction=float(result.config.data.fraction),
+            score=result.metrics[SCORE],
+        )
         for result in results
     ]
 

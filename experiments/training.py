@@ -31,7 +31,12 @@ def train(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     splits = datasets(config.data)
     module = build_planning(config, fitting.encoder_weights(context))
     counts = module.parameter_counts()
-    log.info("parameters %s; labelled %d tokens of %d logs", counts, len(splits.train), len(splits.train_logs))
+    log.info(
+        "parameters %s; labelled %d tokens of %d logs",
+        counts,
+        len(splits.train),
+        len(splits.train_logs),
+    )
     best = ModelCheckpoint(
         dirpath=fitting.checkpoint_dir(context.run_dir),
         filename="best",
@@ -65,15 +70,11 @@ def _fit(
     train_set = PlanningDataset(splits.source, splits.train, sensors, cache_decoded=cached)
     val_set = PlanningDataset(splits.source, splits.val, sensors, cache_decoded=cached)
     workers = config.data.num_workers
-    trainer = fitting.trainer(
-        config.trainer, context, callbacks=[seen, checkpoint], validate=True
-    )
+    trainer = fitting.trainer(config.trainer, context, callbacks=[seen, checkpoint], validate=True)
     trainer.fit(
         module,
         fitting.training_loader(train_set, config.trainer, context, len(train_set), workers),
-        fitting.validation_loader(
-            val_set, context, len(val_set), split.micro_batch_size, workers
-        ),
+        fitting.validation_loader(val_set, context, len(val_set), split.micro_batch_size, workers),
     )
     first = global_batch(len(train_set), config.trainer.batch_size, config.trainer.seed, 0)
     check_ranks_agree(module, seen, context, splits.train[first].tolist())

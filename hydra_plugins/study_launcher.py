@@ -5,15 +5,15 @@ from launcher.plugin import DebugLauncherBase, LocalLauncherBase, SlurmLauncherB
 
 
 class SlurmLauncher(SlurmLauncherBase):
-    """hydra/launcher=slurm"""
+    """Chosen by hydra/launcher=slurm."""
 
 
 class LocalLauncher(LocalLauncherBase):
-    """hydra/launcher=local"""
+    """Chosen by hydra/launcher=local."""
 
 
 class DebugLauncher(DebugLauncherBase):
-    """hydra/launcher=debug"""
+    """Chosen by hydra/launcher=debug."""
 
 
 settings.register()

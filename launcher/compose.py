@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launcher import identity, resolvers
 from launcher.errors import ConfigError
-from launcher.hydra_config import editable, shared_store
+from launcher.hydra_config import editable, shared_store, without_hydra
 from launcher.settings import StudyLauncherConf
 from launcher.topology import Shape, shape_of
 
@@ -76,7 +75,7 @@ class Composer:
         settings = _settings(config)
         key = identity.run_key(config, resolvers.key_exclude(config))
         if key not in self._required:
-            run_dir = Path(os.path.abspath(settings.shared_dir)) / key
+            run_dir = Path(settings.shared_dir).resolve() / key
             self._required[key] = self._wanted(
                 config, settings, [*kept, *extra], f"{label} {key[:6]}", run_dir
             )
@@ -102,7 +101,7 @@ class Composer:
         run_dir: Path,
     ) -> WantedRun:
         for validate in settings.validate:
-            load_function(validate)(_task_config(config))
+            load_function(validate)(without_hydra(config))
         key = identity.run_key(config, resolvers.key_exclude(config))
         with editable(config):
             config.hydra.sweep.dir = str(run_dir.parent)
@@ -148,10 +147,6 @@ def _check_stock_shape_keys(settings: StudyLauncherConf) -> None:
                 f"`hydra.launcher.{name}={stock}` contradicts the shape, which says {ours}",
                 hint="set the shape as a whole under resources.* (hydra.launcher.resources.*)",
             )
-
-
-def _task_config(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 
 
 def _refuse_collisions(runs: Sequence[WantedRun]) -> None:

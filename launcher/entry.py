@@ -1,4 +1,4 @@
-"""`launcher.main` of train.py: hydra.main, with one message and exit code 2 for the user's mistakes."""
+"""`launcher.main`: hydra.main, with one message and exit code 2 for the user's mistakes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from omegaconf.errors import OmegaConfBaseException
 from launcher import messages
 from launcher.errors import LauncherError, nearest
 from launcher.hydra_config import shared_store
-
 
 _FILE_MODULES = {"pathlib", "os", "shutil", "tempfile", "io", "omegaconf"}
 
@@ -90,7 +89,9 @@ def _explain(error: Exception) -> LauncherError:
 
 
 def _hint(error: Exception, text: str) -> str | None:
-    missing = re.search(r"Could not find '([^']+)'.*?Available options in '([^']*)':(.*)", text, re.S)
+    missing = re.search(
+        r"Could not find '([^']+)'.*?Available options in '([^']*)':(.*)", text, re.S
+    )
     if missing:
         path, group, options = missing.groups()
         match = nearest(path.rpartition("/")[2], options.split())

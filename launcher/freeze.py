@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from launcher import snapshot, store
 from launcher.compose import WantedRun
+from launcher.hydra_config import without_hydra
 from launcher.job import Attempt, Payload
 
 
@@ -54,8 +55,8 @@ def _folder_of_main() -> Path:
 def freeze_run(run: WantedRun, code: FrozenCode, number: int) -> Attempt:
     """Write the run's config for people (YAML) and for the job (pickle)."""
     frozen = run.run_dir / "frozen" / f"{number:03d}"
-    task_config = OmegaConf.masked_copy(run.config, [k for k in run.config if k != "hydra"])
-    store.write_bytes(frozen / "config.yaml", OmegaConf.to_yaml(task_config).encode())
+    readable = OmegaConf.to_yaml(without_hydra(run.config))
+    store.write_bytes(frozen / "config.yaml", readable.encode())
     store.write_bytes(frozen / "config.pkl", cloudpickle.dumps(run.config))
     return Attempt(
         run_dir=str(run.run_dir),

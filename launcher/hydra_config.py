@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 
 @contextmanager
@@ -15,6 +15,11 @@ def editable(config: DictConfig) -> Iterator[None]:
     """Within the block, a composed config may be changed and extended, its hydra part too."""
     with read_write(config), open_dict(config), read_write(config.hydra), open_dict(config.hydra):
         yield
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The part of a composed config that the task sees."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 @contextmanager
@@ -29,11 +34,11 @@ def shared_store() -> Iterator[None]:
     if "__deepcopy__" in vars(ConfigStore):
         yield
         return
-    ConfigStore.__deepcopy__ = _itself
+    setattr(ConfigStore, "__deepcopy__", _itself)  # noqa: B010 - mypy knows no such attribute
     try:
         yield
     finally:
-        del ConfigStore.__deepcopy__
+        delattr(ConfigStore, "__deepcopy__")
 
 
 def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:

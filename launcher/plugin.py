@@ -83,6 +83,7 @@ class StudyLauncherBase(Launcher):
         from launcher.submit import Submission
 
         assert self.config is not None
+        assert self.task_function is not None
         submission = Submission(
             study_dir=composer.study_dir,
             wanted=wanted,
@@ -140,6 +141,7 @@ class DebugLauncherBase(StudyLauncherBase):
         from launcher.debug import run_in_process
 
         assert self.config is not None
+        assert self.task_function is not None
         return run_in_process(
             composer.study_dir, wanted, self.task_function, list(self.config.hydra.overrides.task)
         )

@@ -1,9 +1,9 @@
 """OmegaConf resolvers that let a config name folders by identity.
 
-    hydra:
-      sweep:
-        dir: outputs/${study_id:}
-        subdir: ${run_key:}
+hydra:
+  sweep:
+    dir: outputs/${study_id:}
+    subdir: ${run_key:}
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class StudyLauncherConf(SlurmQueueConf):
 
     _target_: str = "hydra_plugins.study_launcher.SlurmLauncher"
     submitit_folder: str = "${hydra.sweep.dir}/.submitit"
-    """One flat folder: SLURM makes no folders for logs, and a job may start before submitit does."""
+    """One flat folder, because SLURM makes none, and a job may start before submitit does."""
     timeout_min: int | None = None  # type: ignore[assignment]
     nodes: int | None = None  # type: ignore[assignment]
     tasks_per_node: int | None = None  # type: ignore[assignment]

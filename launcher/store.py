@@ -1,13 +1,13 @@
 """Run folders and records on disk. The folder is the truth; every write is atomic.
 
-    <study>/study.json              declared runs
-    <study>/code/<sha>/             code snapshot, content-addressed
-    <study>/payload/<sha>.pkl       pickled task
-    <study>/<run key>/              one run:
-        config.yaml, config.pkl     frozen config, for people and for the job
-        submission.json             latest sending to a scheduler
-        attempts/<id>.json          one file per life of the run
-        progress.json               last step and metrics, rewritten while it runs
+<study>/study.json              declared runs
+<study>/code/<sha>/             code snapshot, content-addressed
+<study>/payload/<sha>.pkl       pickled task
+<study>/<run key>/              one run:
+    config.yaml, config.pkl     frozen config, for people and for the job
+    submission.json             latest sending to a scheduler
+    attempts/<id>.json          one file per life of the run
+    progress.json               last step and metrics, rewritten while it runs
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_bytes(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

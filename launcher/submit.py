@@ -46,7 +46,9 @@ class Submission:
         declare(self.study_dir, self.wanted, self.scheduler_name, self.task_overrides)
         if todo:
             code = freeze_code(task_function, self.study_dir)
-            self._submit([_frozen(job, run, code) for job, run in zip(jobs, todo, strict=True)], code)
+            self._submit(
+                [_frozen(job, run, code) for job, run in zip(jobs, todo, strict=True)], code
+            )
 
     def follow(self) -> list[RunStatus]:
         """Wait until all runs have ended, then report."""

@@ -15,6 +15,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from experiments.data.source import Sensor
 from experiments.settings import BackboneConfig
 from launcher.errors import ConfigError
 
@@ -28,7 +29,7 @@ class BackboneSpec:
     """Channels of a token."""
     grid_hw: tuple[int, int]
     """Rows and columns of the token grid; tokens are stored row by row."""
-    sensors: frozenset[str]
+    sensors: frozenset[Sensor]
     """Batch entries that `encode` reads: `image`, or `image` and `lidar`."""
     input_hw: tuple[int, int]
     """The only image size it accepts [px]."""

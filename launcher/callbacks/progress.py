@@ -17,7 +17,9 @@ log = logging.getLogger("launcher.progress")
 class Progress(pl.Callback):
     """Writes `progress.json` and logs one line, at most every `interval_s` seconds."""
 
-    def __init__(self, run_dir: Path, interval_s: float = 2.0, log_interval_s: float = 10.0) -> None:
+    def __init__(
+        self, run_dir: Path, interval_s: float = 2.0, log_interval_s: float = 10.0
+    ) -> None:
         self._path = run_dir / "progress.json"
         self._interval_s = interval_s
         self._log_interval_s = log_interval_s

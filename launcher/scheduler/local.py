@@ -86,23 +86,22 @@ class LocalScheduler:
     _running: dict[str, _Running] = field(default_factory=dict)
     _ended: dict[str, JobStatus] = field(default_factory=dict)
     _watched: dict[str, str] = field(default_factory=dict)
-    _started: Callable[[Job, str], None] = lambda job, job_id: None
+    _started: Callable[[Job, str], None] | None = None
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Refuse jobs that this machine can never hold, even when it is idle."""
         for job in jobs:
             if job.shape.nodes > 1:
                 raise SubmissionError(
-                    f"the local launcher has one node, `{job.name}` asks for"
-                    f" {job.shape.nodes}",
+                    f"the local launcher has one node, `{job.name}` asks for {job.shape.nodes}",
                     hint="use hydra/launcher=slurm, or resources.nodes=1",
                 )
             if not self.capacity.holds(job):
-                need = _need(job)
+                need, free = _need(job), self.capacity
                 raise SubmissionError(
                     f"`{job.name}` asks for {need.cpus} CPUs, {need.mem_gb:g} GB and"
-                    f" {job.shape.gpus_per_node} GPUs; this machine has {self.capacity.cpus:g} CPUs,"
-                    f" {self.capacity.mem_gb:.1f} GB free and {len(self.capacity.gpus)} GPUs",
+                    f" {job.shape.gpus_per_node} GPUs; this machine has {free.cpus:g} CPUs,"
+                    f" {free.mem_gb:.1f} GB free and {len(free.gpus)} GPUs",
                     hint="lower resources.*, or use hydra/launcher=slurm",
                 )
 
@@ -193,7 +192,8 @@ class LocalScheduler:
         with submitit.helpers.clean_env(), environment(**_job_environment(job)):
             handle = executor.submit(job.attempt)
         self._running[job.key] = _Running(job=job, handle=handle, gpus=gpus)
-        self._started(job, f"{executor.folder.name}/{handle.job_id}")
+        if self._started is not None:
+            self._started(job, f"{executor.folder.name}/{handle.job_id}")
 
 
 def _job_environment(job: Job) -> dict[str, str]:

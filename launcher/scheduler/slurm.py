@@ -78,7 +78,9 @@ class SlurmScheduler:
             ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i|%T|%r"]
         )
         if listed is None:
-            return {key: JobStatus(state="unknown", reason="squeue gave no answer") for key in self._ids}
+            return {
+                key: JobStatus(state="unknown", reason="squeue gave no answer") for key in self._ids
+            }
         rows = dict(_status_row(line) for line in listed.splitlines() if line.count("|") == 2)
         ended = JobStatus(state="ended")
         return {key: rows.get(job_id, ended) for key, job_id in self._ids.items()}
@@ -132,9 +134,9 @@ class SlurmScheduler:
         )
         done = self._command(["sbatch", "--test-only"], text=script)
         if done is not None and done.returncode:
+            reasons = done.stderr.strip().splitlines() or ["no reason given"]
             raise SubmissionError(
-                f"SLURM would refuse `{group[0].name}` ({group[0].shape}):"
-                f" {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason given'}",
+                f"SLURM would refuse `{group[0].name}` ({group[0].shape}): {reasons[-1]}",
                 hint="check cluster.* (partition, account, qos) and resources.*",
             )
 

@@ -16,10 +16,12 @@ pytestmark = pytest.mark.local
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(PLAIN_PROJECT, tmp_path / "it's a \"project\""))
+    return Path(shutil.copytree(PLAIN_PROJECT, tmp_path / 'it\'s a "project"'))
 
 
-def launch(project: Path, *overrides: str, launcher: str = "local") -> subprocess.CompletedProcess[str]:
+def launch(
+    project: Path, *overrides: str, launcher: str = "local"
+) -> subprocess.CompletedProcess[str]:
     sweep = "hydra.sweep.dir=sweep"
     return run("app.py", "-m", f"hydra/launcher={launcher}", sweep, *overrides, cwd=project)
 
@@ -69,7 +71,9 @@ def test_code_edited_after_submission_changes_nothing_that_is_queued(
         while not started.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         (project / "helper.py").write_text('VALUE = "edited later"\n')
-        (project / "conf" / "config.yaml").write_text("x: 1\nfail: 2\nleave: null\nwait_for: null\n")
+        (project / "conf" / "config.yaml").write_text(
+            "x: 1\nfail: 2\nleave: null\nwait_for: null\n"
+        )
         gate.touch()
         assert process.wait(timeout=60) == 0
     finally:
@@ -88,8 +92,11 @@ def test_completed_runs_are_kept_when_the_command_is_issued_again(project: Path)
 
 def test_the_debug_launcher_runs_in_this_process(project: Path) -> None:
     source = (project / "app.py").read_text()
-    (project / "app.py").write_text(source.replace("import logging\n", "import logging\nimport os\n")
-                                    .replace('"helper": helper.VALUE', '"pid": os.getpid()'))
+    (project / "app.py").write_text(
+        source.replace("import logging\n", "import logging\nimport os\n").replace(
+            '"helper": helper.VALUE', '"pid": os.getpid()'
+        )
+    )
     done = launch(project, "x=1,2", launcher="debug")
     assert done.returncode == 0, done.stderr
     assert record(project, 0)["result"]["pid"] == record(project, 1)["pid"]  # type: ignore[index]

@@ -12,7 +12,7 @@ from launcher.errors import SubmissionError
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    root = tmp_path / "it's a \"project\""
+    root = tmp_path / 'it\'s a "project"'
     (root / "src").mkdir(parents=True)
     (root / "src" / "code.py").write_text("A = 1\n")
     (root / "untracked.py").write_text("B = 1\n")

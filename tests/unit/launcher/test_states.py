@@ -32,7 +32,12 @@ def job(state: str, reason: str = "") -> JobStatus:
         (SENT, DONE, job("unknown"), ("completed", "")),
         (SENT, FAILED, job("ended"), ("failed", "ValueError: x")),
         (SENT, STARTED, job("ended", "OUT_OF_MEMORY"), ("failed", "OUT_OF_MEMORY")),
-        (SENT, STARTED, job("unknown", "squeue gave no answer"), ("unknown", "squeue gave no answer")),
+        (
+            SENT,
+            STARTED,
+            job("unknown", "squeue gave no answer"),
+            ("unknown", "squeue gave no answer"),
+        ),
         (SENT, STARTED, None, ("running", "")),
         (SENT, None, None, ("pending", "")),
     ],

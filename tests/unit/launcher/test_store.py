@@ -19,7 +19,13 @@ def attempt(**changes: object) -> AttemptRecord:
 
 def sent(number: int = 1) -> SubmissionRecord:
     return SubmissionRecord(
-        key="k", number=number, scheduler="local", token="t", submitted=store.now(), shape="", code=""
+        key="k",
+        number=number,
+        scheduler="local",
+        token="t",
+        submitted=store.now(),
+        shape="",
+        code="",
     )
 
 
@@ -48,7 +54,9 @@ def test_a_truncated_record_is_named(tmp_path: Path) -> None:
 
 
 def test_a_record_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    store.write_record(tmp_path / "submission.json", sent().model_copy(update={"schema_version": 9}))
+    store.write_record(
+        tmp_path / "submission.json", sent().model_copy(update={"schema_version": 9})
+    )
     with pytest.raises(StoreError, match="version 9"):
         store.submission(tmp_path)
 
@@ -71,7 +79,8 @@ def test_rank_zeros_own_outcome_comes_first(tmp_path: Path) -> None:
     mine = attempt(outcome="task_error", error="mine")
     store.write_record(store.attempt_path(tmp_path, "001-000"), mine)
     store.write_record(
-        store.attempt_path(tmp_path, "001-000", rank=1), attempt(outcome="task_error", error="other")
+        store.attempt_path(tmp_path, "001-000", rank=1),
+        attempt(outcome="task_error", error="other"),
     )
     assert store.attempts(tmp_path)[-1].error == "mine"
 

@@ -53,9 +53,7 @@ def test_a_shape_that_cannot_be_is_refused_with_the_reason(
     assert message in str(refused.value)
 
 
-@given(
-    st.integers(1, 64), st.integers(1, 16), st.integers(1, 64)
-)
+@given(st.integers(1, 64), st.integers(1, 16), st.integers(1, 64))
 def test_the_effective_batch_is_the_same_on_any_number_of_ranks(
     per_rank: int, ranks: int, largest: int
 ) -> None:
