@@ -64,21 +64,26 @@ class Composer:
 
     def _run(self, overrides: list[str], name: str, number: int) -> WantedRun:
         config = self._compose(overrides, number)
-        settings = _settings(config)
         run_dir = self._sweep_dir / str(config.hydra.sweep.subdir)
-        return self._wanted(config, settings, overrides, name, run_dir)
+        return self._wanted(config, overrides, name, run_dir, chain=())
 
-    def _require(self, overrides: list[str], label: str, extra: list[str]) -> WantedRun:
-        changed = {override.split("=", 1)[0] for override in extra}
-        kept = [o for o in overrides if o.split("=", 1)[0] not in changed]
-        config = self._compose([*kept, *extra], 0)
-        settings = _settings(config)
+    def _require(
+        self, overrides: list[str], label: str, extra: list[str], chain: tuple[str, ...]
+    ) -> WantedRun:
+        """The run that `extra` overrides turn a run into; `chain` are the keys that led here."""
+        changed = {_key_of(override) for override in extra}
+        theirs = [*(o for o in overrides if _key_of(o) not in changed), *extra]
+        config = self._compose(theirs, 0)
         key = identity.run_key(config, resolvers.key_exclude(config))
-        if key not in self._required:
-            run_dir = Path(settings.shared_dir).resolve() / key
-            self._required[key] = self._wanted(
-                config, settings, [*kept, *extra], f"{label} {key[:6]}", run_dir
+        if key in chain:
+            raise ConfigError(
+                f"`requires.{label}` makes a run wait for itself: {' '.join(theirs)}",
+                hint=f"let the required run require less, e.g. with requires.{label}=null",
             )
+        if key not in self._required:
+            run_dir = Path(_settings(config).shared_dir).resolve() / key
+            name = f"{label} {key[:6]}"
+            self._required[key] = self._wanted(config, theirs, name, run_dir, chain=chain)
         return self._required[key]
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
@@ -95,11 +100,13 @@ class Composer:
     def _wanted(
         self,
         config: DictConfig,
-        settings: StudyLauncherConf,
         overrides: list[str],
         name: str,
         run_dir: Path,
+        *,
+        chain: tuple[str, ...],
     ) -> WantedRun:
+        settings = _settings(config)
         for validate in settings.validate:
             load_function(validate)(without_hydra(config))
         key = identity.run_key(config, resolvers.key_exclude(config))
@@ -115,11 +122,15 @@ class Composer:
             settings=settings,
             shape=shape_of(settings.resources, settings.cluster),
             requires={
-                label: self._require(overrides, label, list(extra))
+                label: self._require(overrides, label, list(extra), (*chain, key))
                 for label, extra in settings.requires.items()
                 if extra is not None
             },
         )
+
+
+def _key_of(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _settings(config: DictConfig) -> StudyLauncherConf:

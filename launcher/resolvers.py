@@ -23,7 +23,16 @@ def register() -> None:
 
 
 def key_exclude(config: DictConfig) -> list[str]:
-    """Dotted keys that do not count: `hydra.launcher.key_exclude`, else `identity.exclude`."""
+    """Dotted keys that do not count for the key of a run.
+
+    Besides what does not change the science these are the `identity.derived` ones, which only
+    feed others: their values count where they arrive.
+    """
+    derived = OmegaConf.select(config, "identity.derived", default=[])
+    return [*_without_science(config), *derived]
+
+
+def _without_science(config: DictConfig) -> list[str]:
     for key in ("hydra.launcher.key_exclude", "identity.exclude"):
         value = OmegaConf.select(config, key)
         if value is not None:
@@ -36,4 +45,4 @@ def _run_key(*, _root_: Any) -> str:
 
 
 def _study_id(*, _root_: Any) -> str:
-    return identity.study_id(_root_.hydra.overrides.task, key_exclude(_root_))
+    return identity.study_id(_root_.hydra.overrides.task, _without_science(_root_))

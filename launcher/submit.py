@@ -40,7 +40,8 @@ class Submission:
         states = {run.key: self._known_state(run) for run in with_required(self.wanted)}
         self._say_what_is_kept(states)
         todo = [run for run in with_required(self.wanted) if states[run.key] is None]
-        jobs = [_job(run, states) for run in todo]
+        wanted = {run.key for run in self.wanted}
+        jobs = [_job(run, states, is_required=run.key not in wanted) for run in todo]
         self.scheduler.check(jobs)
         store.prepare_study(self.study_dir)
         declare(self.study_dir, self.wanted, self.scheduler_name, self.task_overrides)
@@ -118,7 +119,7 @@ class Submission:
         self.scheduler.submit(jobs, record)
 
 
-def _job(run: WantedRun, states: dict[str, str | None]) -> Job:
+def _job(run: WantedRun, states: dict[str, str | None], *, is_required: bool) -> Job:
     waits_for = [r.key for r in run.requires.values() if states[r.key] != "completed"]
     return Job(
         key=run.key,
@@ -126,6 +127,7 @@ def _job(run: WantedRun, states: dict[str, str | None]) -> Job:
         shape=run.shape,
         settings=run.settings,
         after=tuple(waits_for),
+        is_required=is_required,
     )
 
 

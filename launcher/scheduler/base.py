@@ -23,6 +23,8 @@ class Job:
     settings: StudyLauncherConf
     after: tuple[str, ...] = ()
     """Keys of runs that must complete first."""
+    is_required: bool = False
+    """Whether other runs wait for it; such jobs are not mixed into the arrays of a study."""
     frozen_attempt: Attempt | None = None
     """What is started; set between `check` and `submit`."""
     python_path: tuple[str, ...] = ()

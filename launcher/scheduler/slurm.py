@@ -195,7 +195,7 @@ def _groups(jobs: Iterable[Job]) -> list[list[Job]]:
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         parameters = _parameters(job)
-        groups.setdefault(repr((parameters, job.after)), []).append(job)
+        groups.setdefault(repr((parameters, job.after, job.is_required)), []).append(job)
     return [
         group[i : i + size]
         for group in groups.values()
@@ -206,6 +206,7 @@ def _groups(jobs: Iterable[Job]) -> list[list[Job]]:
 
 def _status_row(line: str) -> tuple[str, JobStatus]:
     job_id, state, reason = line.split("|")
+    reason = "" if reason == "None" else reason
     if state in _PENDING:
         waiting = reason in _WAITING_REASONS
         return job_id, JobStatus(state="waiting" if waiting else "pending", reason=reason)

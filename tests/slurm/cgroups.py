@@ -18,6 +18,7 @@ UNIFIED_ROOT = Path("/sys/fs/cgroup")
 _NEEDED = {"memory", "freezer", "cpuset", "cpuacct", "devices"}
 _CONTROLLERS_V2 = ("memory", "cpu", "cpuset", "pids")
 _HANDED_DOWN = "cgroup.subtree_control"
+_PROCESSES = "cgroup.procs"
 _REMOVAL_TIMEOUT_S = 8.0
 
 
@@ -157,10 +158,12 @@ def _prepare_for_slurmd(top: Path) -> None:
     _hand_down(top)
     (top / "system.slice").mkdir(exist_ok=True)
     _hand_down(top / "system.slice")
+    # A stepd that has finished moves itself to the top, which only the real one would take.
+    namespaces.bind(daemons / _PROCESSES, top / _PROCESSES)
 
 
 def _move_to(folder: Path) -> None:
-    (folder / "cgroup.procs").write_text("0")
+    (folder / _PROCESSES).write_text("0")
 
 
 def _remove_tree(top: Path) -> bool:
@@ -180,6 +183,6 @@ def _folders(top: Path) -> list[Path]:
 
 def _processes_in(folder: Path) -> set[int]:
     try:
-        return {int(line) for line in (folder / "cgroup.procs").read_text().split()}
+        return {int(line) for line in (folder / _PROCESSES).read_text().split()}
     except OSError:
         return set()

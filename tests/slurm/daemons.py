@@ -41,22 +41,12 @@ def database_installation(plan: LabPlan) -> tuple[str, ...]:
     """Return the command that makes an empty MariaDB."""
     return (
         "mariadb-install-db",
-        "--no-defaults",
-        f"--datadir={plan.layout.database}",
-        "--user=root",
+        *_database_settings(plan),
         "--skip-test-db",
         "--skip-name-resolve",
         "--auth-root-authentication-method=socket",
-        *_DATABASE_TUNING,
+        "--auth-root-socket-user=root",
     )
-
-
-# Nothing in it outlives the lab, so nothing has to survive a power cut.
-_DATABASE_TUNING = (
-    "--innodb-flush-method=nosync",
-    "--innodb-log-file-size=8M",
-    "--innodb-buffer-pool-size=64M",
-)
 
 
 def mariadbd(plan: LabPlan) -> Daemon:
@@ -64,15 +54,12 @@ def mariadbd(plan: LabPlan) -> Daemon:
     layout = plan.layout
     argv = (
         "mariadbd",
-        "--no-defaults",
-        "--user=root",
-        f"--datadir={layout.database}",
+        *_database_settings(plan),
         f"--socket={layout.database_socket}",
         f"--pid-file={layout.run}/mariadbd.pid",
         "--skip-networking",
         "--innodb-flush-log-at-trx-commit=0",
         "--innodb-lock-wait-timeout=900",
-        *_DATABASE_TUNING,
     )
     return Daemon(name="mariadbd", argv=argv)
 
@@ -94,3 +81,17 @@ def slurmds(plan: LabPlan) -> Iterator[Daemon]:
     for name in plan.options.node_names:
         argv = ("slurmd", "-D", "-N", name, "-f", str(plan.layout.slurm_conf))
         yield Daemon(name=f"{NODE_DAEMON}{name}", argv=argv, hostname=name)
+
+
+def _database_settings(plan: LabPlan) -> tuple[str, ...]:
+    return (
+        "--no-defaults",
+        # The long form would make mariadb-install-db change the owner of a file of the host.
+        "-uroot",
+        f"--datadir={plan.layout.database}",
+        f"--tmpdir={plan.layout.run}",
+        # Nothing in it outlives the lab, so nothing has to survive a power cut.
+        "--innodb-flush-method=nosync",
+        "--innodb-log-file-size=8M",
+        "--innodb-buffer-pool-size=64M",
+    )

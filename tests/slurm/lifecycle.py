@@ -46,9 +46,9 @@ def start(
     Raises:
         LabError: SLURM can not run here, a lab is up there already, or a daemon failed.
     """
-    options = options or LabOptions()
+    directory, options = directory.absolute(), options or LabOptions()
     if reason := why_not(options):
-        raise LabError("a SLURM lab can not run here", where=reason)
+        raise LabError(f"no SLURM lab can run here: {reason}")
     if is_up(directory):
         raise LabError("a lab is up there already", where=f"`{directory}`")
     stop(directory)
@@ -63,6 +63,7 @@ def start(
 
 def stop(directory: Path) -> None:
     """End a lab and remove all that is left of it; fine if there is none."""
+    directory = directory.absolute()
     if is_up(directory):
         processes = json.loads(LabLayout(directory).processes.read_text())
         with contextlib.suppress(ProcessLookupError):
