@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def training_loader(
     context: RunContext,
     num_samples: int,
     num_workers: int,
+    collate: Callable[[list[Any]], Any] | None = None,
 ) -> DataLoader[Any]:
     """Batches of a whole training for this rank."""
     batches = StepBatches(
@@ -52,6 +54,7 @@ def training_loader(
     return DataLoader(
         dataset,
         batch_sampler=batches,
+        collate_fn=collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=context.accelerator == "gpu",

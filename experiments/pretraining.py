@@ -6,6 +6,9 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from experiments import fitting
 from experiments.data import datasets
 from experiments.data.dataset import FrameDataset
@@ -37,10 +40,15 @@ def pretrain(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     log.info("pretraining on %d unlabelled frames", len(frames))
     module = IJepaPretraining(config.backbone, image_hw=config.data.image_hw)
     trainer = fitting.trainer(length, context, callbacks=[], validate=False)
-    loader = fitting.training_loader(frames, length, context, len(frames), config.data.num_workers)
+    workers = config.data.num_workers
+    loader = fitting.training_loader(frames, length, context, len(frames), workers, _as_batch)
     trainer.fit(module, loader)
     if context.rank == 0:
         path = fitting.checkpoint_dir(context.run_dir) / "ijepa.pth.tar"
         fitting.save(path, official_checkpoint(module))
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {**metrics, "frames": len(frames), "steps": recipe.steps}
+
+
+def _as_batch(images: list[Tensor]) -> dict[str, Tensor]:
+    return {"image": torch.stack(images)}

@@ -151,7 +151,7 @@ class HeadConfig:
 
     name: str = "mlp"
     pool_hw: tuple[int, int] = (2, 8)
-    """Token grid after pooling, before flattening."""
+    """Token grid after pooling, before flattening; at most the backbone's own grid."""
     hidden_dim: int = 256
     dropout: float = 0.0
 

@@ -124,7 +124,7 @@ def run_attempt(
     except BaseException as error:
         outcome = "cancelled" if isinstance(error, KeyboardInterrupt) else "task_error"
         trace = _task_traceback(error)
-        summary = f"{type(error).__name__}: {error}"
+        summary = _one_line(error)
         _write(context, record, outcome=outcome, error=summary, traceback=trace)
         log.error("run %s failed (rank %d)\n%s", context.key, context.rank, trace.rstrip())
         if isinstance(error, SystemExit):
@@ -167,6 +167,13 @@ def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
     if ended:
         record = record.model_copy(update={"ended": store.now(), **ended})
     store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
+
+
+def _one_line(error: BaseException) -> str:
+    """An exception in one line; the whole of it stands in the traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    message = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
+    return f"{type(error).__name__}: {message}"
 
 
 def _task_traceback(error: BaseException) -> str:
