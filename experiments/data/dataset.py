@@ -89,24 +89,34 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
         return kept
 
 
-class FrameDataset(Dataset[dict[str, Tensor]]):
-    """Single frames without labels: `image` uint8 (3, H, W) and `index` int64 ()."""
+class FrameDataset(Dataset[Tensor]):
+    """Stitched images uint8 (3, H, W) of single frames, without labels."""
 
     def __init__(
         self, source: SceneSource, frames: Indices, *, cache_decoded: bool = False
     ) -> None:
-        """Take rows `frames` of the source's frame table; raises ConfigError if there are none."""
+        """Take rows `frames` of the source's frame table.
+
+        Args:
+            source: where frames come from.
+            frames: rows, such as `Splits.train_frames`.
+            cache_decoded: decode everything now and keep it in memory, as in PlanningDataset.
+
+        Raises:
+            ConfigError: there are no frames.
+            DataError: with `cache_decoded`, an image is missing or torn.
+        """
         if len(frames) == 0:
             raise ConfigError("the dataset has no frames")
         self.source, self.frames = source, np.asarray(frames, np.int64)
         self._decoded: NDArray[np.uint8] | None = None
         if cache_decoded:
-            self._decoded = np.stack([source.image(int(frame)) for frame in self.frames])
+            self._decoded = np.stack([source.image(frame) for frame in self.frames.tolist()])
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, n: int) -> dict[str, Tensor]:
-        frame = int(self.frames[n])
-        image = self.source.image(frame) if self._decoded is None else self._decoded[n].copy()
-        return {"image": torch.from_numpy(image), "index": torch.tensor(frame)}
+    def __getitem__(self, n: int) -> Tensor:
+        if self._decoded is not None:
+            return torch.from_numpy(self._decoded[n].copy())
+        return torch.from_numpy(self.source.image(int(self.frames[n])))

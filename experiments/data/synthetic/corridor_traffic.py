@@ -11,6 +11,9 @@ from experiments.data.synthetic.layout import EGO_START_M, LANE_M
 from experiments.data.synthetic.motion import Stop
 from experiments.data.synthetic.paths import Path
 
+_CONES_M = 1.72
+"""Distance of a row of cones from the middle of the lane."""
+
 
 def add_oncoming(draft: Draft) -> None:
     """Add cars on the lanes of the other direction."""
@@ -18,7 +21,8 @@ def add_oncoming(draft: Draft) -> None:
         s = draft.uniform(0.0, 60.0)
         while s < path.length - 20.0:
             if draft.chance(0.5):
-                draft.add_steady_car(path, s, draft.limit * draft.uniform(0.6, 0.75))
+                speed = draft.limit * draft.uniform(0.6, 0.75)
+                draft.extras.append(draft.steady_car(path, s, speed))
             s += draft.uniform(32.0, 70.0)
 
 
@@ -30,7 +34,7 @@ def add_walkers(draft: Draft) -> None:
                 way = path if draft.chance(0.5) else path.reversed()
                 speed = draft.uniform(0.8, 1.5)
                 person = actors.walker(draft.rng, way, float(s), speed, draft.num_steps)
-                draft.cast.append(person)
+                draft.extras.append(person)
 
 
 def add_corridor_traffic(draft: Draft) -> None:
@@ -38,12 +42,11 @@ def add_corridor_traffic(draft: Draft) -> None:
     add_oncoming(draft)
     _add_alongside(draft)
     _add_parked(draft)
-    event = draft.rng.random()
-    if event < 0.16:
+    if draft.plot < 0.16:
         _add_crossing_walker(draft)
-    elif event < 0.28:
+    elif draft.plot < 0.28:
         _add_blockade(draft)
-    elif event < 0.42:
+    elif draft.plot < 0.42:
         _add_roadworks(draft)
 
 
@@ -52,7 +55,7 @@ def _add_alongside(draft: Draft) -> None:
         s = EGO_START_M - draft.uniform(0.0, 25.0)
         speed = draft.limit * draft.uniform(0.5, 0.85)
         for _ in range(int(draft.rng.integers(1, 4))):
-            draft.add_steady_car(path, s, speed)
+            draft.extras.append(draft.steady_car(path, s, speed))
             s += draft.uniform(14.0, 35.0)
 
 
@@ -64,7 +67,7 @@ def _add_parked(draft: Draft) -> None:
     while s < path.length - 20.0:
         if draft.chance(fill):
             body = actors.car_body(draft.rng)
-            draft.cast.append(actors.parked(body, path.at(s), draft.num_steps))
+            draft.extras.append(actors.parked(body, path.at(s), draft.num_steps))
         s += draft.uniform(8.0, 9.5)
 
 
@@ -101,8 +104,12 @@ def _add_blockade(draft: Draft) -> None:
 
 
 def _add_roadworks(draft: Draft) -> None:
-    """Cones along the right edge of the lane, which leave it passable."""
-    edge = draft.layout.ego.offset(-1.72)
+    """Cones along the right edge of the lane, where it is straight enough to pass them."""
+    path = draft.layout.ego
+    edge = path.offset(-_CONES_M)
     start = EGO_START_M + draft.uniform(10.0, 50.0)
-    for n in range(7):
-        draft.cast.append(actors.cone(edge.at(start + 3.5 * n), draft.num_steps))
+    for s in start + 3.5 * np.arange(7):
+        ahead = np.abs(path.curvature_at(np.arange(s - 5.0, s + 2.0)))
+        if ahead.max() < 0.02:
+            at, _ = _nearest(edge, path.at(s))
+            draft.cast.append(actors.cone(edge.at(at), draft.num_steps))

@@ -15,14 +15,19 @@ from experiments.data.synthetic.paths import Path
 
 @dataclass(slots=True)
 class Draft:
-    """A story in the making: parts add to `cast` and close lines with `stops`."""
+    """A story in the making: parts add objects, and close lines with `stops`."""
 
     rng: Generator
     layout: Layout
     num_steps: int
     limit: float
     """Speed the road allows [m/s]."""
+    plot: float
+    """In [0, 1): picks what makes this drive special."""
     cast: list[Actor] = field(default_factory=list)
+    """Objects that the ego answers to; without them its motion could not be understood."""
+    extras: list[Actor] = field(default_factory=list)
+    """Objects that only happen to be there; those in the way of others are left out."""
     stops: list[Stop] = field(default_factory=list)
     """Lines that cars on the ego path may not pass yet."""
     red_until_s: float | None = None
@@ -36,7 +41,7 @@ class Draft:
         """Draw a number between `low` and `high`."""
         return float(self.rng.uniform(low, high))
 
-    def add_steady_car(self, path: Path, s: float, speed: float, body: Body | None = None) -> None:
-        """Add a car that is `s` metres along `path` at first and keeps its speed."""
+    def steady_car(self, path: Path, s: float, speed: float, body: Body | None = None) -> Actor:
+        """Return a car that is `s` metres along `path` at first and keeps its speed."""
         body = body or actors.car_body(self.rng)
-        self.cast.append(actors.car(body, path, steady(s, speed, self.num_steps)))
+        return actors.car(body, path, steady(s, speed, self.num_steps))

@@ -29,14 +29,14 @@ LOGS, SENSORS, MAPS = "navsim_logs", "sensor_blobs", "maps"
 _QUALITY = 90
 _LOGS_PER_WORKER = 4
 """Fewer logs than this are not worth a process."""
-_WORLD, _LOOKS, _PLACE, _LIDAR = range(4)
-"""Purposes of the random streams of a log."""
+_SCENERY, _PLACE, _LIDAR, _COLOURS = range(1, 5)
+"""Purposes of random streams; 0 is the world's."""
 
 
 def write_log(config: SyntheticConfig, root: Path, number: int) -> None:
     """Write log `number` below `root`: pickle, map, camera images and point clouds."""
     world = build_world(config, number)
-    stage = set_stage(rng_for(config, number, _LOOKS), world)
+    stage = set_stage(rng_for(config, number, _SCENERY), world)
     origin = draw_origin(rng_for(config, number, _PLACE))
     context = LogContext(config, world, stage.ego, origin)
     for folder in (LOGS, MAPS, *(f"{SENSORS}/{context.name}/{name}" for name in _SENSOR_NAMES)):
@@ -54,10 +54,10 @@ _SENSOR_NAMES = (*RENDERED, "MergedPointCloud")
 
 
 def _write_images(context: LogContext, sensors: Path, world: World, stage: Stage) -> None:
-    rng = rng_for(context.config, world.number, _LOOKS + 10)
+    rng = rng_for(context.config, world.number, _COLOURS)
     palette = draw_palette(rng)
     cameras = rig(context.config.camera_hw)
-    ground = paint_ground(rng, world.layout, palette)
+    ground = paint_ground(rng, world.layout, palette, world.reach())
     used = tuple(cameras[name] for name in RENDERED)
     renderer = Renderer(used, ground, palette, stage.mesh)
     for frame in range(len(stage.ego)):

@@ -23,8 +23,8 @@ from experiments.data.synthetic.layout import (
 )
 from experiments.data.synthetic.paths import Path, join, line, turn
 
-_ARM_M = 130.0
-"""Length of an arm from the centre."""
+_LEAST_ARM_M = 120.0
+"""Least length of an arm from the centre."""
 _FIRST_SIGHT_M = (14.0, 44.0)
 """Distance of the ego's rear axle from the junction's mouth when the drive begins."""
 _OVERLAP_M = 0.1
@@ -42,11 +42,13 @@ class _Arm:
     name: str
     angle: float
     mouth: float
+    length: float
+    """From the centre of the junction; `mouth` of it belong to the junction."""
 
     def axis(self) -> Path:
         out = np.array([np.cos(self.angle), np.sin(self.angle)])
         start = out * (self.mouth - _OVERLAP_M)
-        return line(np.array([*start, self.angle]), _ARM_M - self.mouth)
+        return line(np.array([*start, self.angle]), self.length - self.mouth)
 
     def entry(self) -> Path:
         """Lane into the junction, ending at its mouth."""
@@ -67,10 +69,10 @@ def _connect(entry: Path, arm: _Arm) -> Path:
         through = line(here, float(np.hypot(*gap)))
     else:
         through = turn(here, float(angle), float(np.hypot(*gap) / (2 * np.cos(angle / 2))))
-    return join(through, line(through.at(through.length), _ARM_M - arm.mouth))
+    return join(through, line(through.at(through.length), arm.length - arm.mouth))
 
 
-def _arms(rng: Generator, command: Command, kerb_radius: float) -> dict[str, _Arm]:
+def _arms(rng: Generator, command: Command, kerb_radius: float, reach_m: float) -> dict[str, _Arm]:
     skew = float(rng.uniform(-0.25, 0.25))
     angles = {"back": np.pi, "left": np.pi / 2 + skew, "straight": 0.0, "right": skew - np.pi / 2}
     spare = [name for name in ("left", "straight", "right") if name != command]
@@ -79,7 +81,8 @@ def _arms(rng: Generator, command: Command, kerb_radius: float) -> dict[str, _Ar
     # The kerbs of the sharpest corner end at the mouths.
     sharpest = np.pi / 2 - abs(skew)
     mouth = (LANE_M + kerb_radius) / np.tan(sharpest / 2)
-    return {name: _Arm(name, float(angle), float(mouth)) for name, angle in angles.items()}
+    length = max(_LEAST_ARM_M, reach_m + 20.0)
+    return {name: _Arm(name, float(angle), float(mouth), length) for name, angle in angles.items()}
 
 
 def _surface(arms: dict[str, _Arm], kerb_radius: float) -> tuple[Polygon, Polygon]:
@@ -88,7 +91,7 @@ def _surface(arms: dict[str, _Arm], kerb_radius: float) -> tuple[Polygon, Polygo
     for arm in arms.values():
         out = np.array([np.cos(arm.angle), np.sin(arm.angle)])
         left = np.array([-out[1], out[0]]) * LANE_M
-        back, end, mouth = -out * LANE_M, out * _ARM_M, out * arm.mouth
+        back, end, mouth = -out * LANE_M, out * arm.length, out * arm.mouth
         strips.append(Polygon([back - left, end - left, end + left, back + left]))
         mouths += [mouth - left, mouth + left]
     # Closing (grow, then shrink) rounds the concave corners with the kerb radius.
@@ -125,7 +128,7 @@ def _connectors(arms: dict[str, _Arm]) -> list[Area]:
                 continue
             entry = source.entry()
             whole = _connect(entry, target)
-            part = whole.s <= whole.length - (_ARM_M - target.mouth) + 1e-6
+            part = whole.s <= whole.length - (target.length - target.mouth) + 1e-6
             path = Path(*(getattr(whole, name)[part] for name in Path.__slots__)).thin(2)
             ring = strip(path.offset(-LANE_M / 2), path.offset(LANE_M / 2))
             name = f"connector-{source.name}-{target.name}"
@@ -184,10 +187,16 @@ def _all_areas(arms: dict[str, _Arm], middle: Polygon) -> tuple[Area, ...]:
     )
 
 
-def junction(rng: Generator, command: Command) -> Layout:
-    """Draw a junction, with its centre at the origin, at which the ego takes `command`."""
+def junction(rng: Generator, command: Command, reach_m: float) -> Layout:
+    """Draw a junction, with its centre at the origin, at which the ego takes `command`.
+
+    Args:
+        rng: dice.
+        command: where the ego goes.
+        reach_m: distance that the drive may cover.
+    """
     kerb_radius = float(rng.uniform(7.0, 10.0))
-    arms = _arms(rng, command, kerb_radius)
+    arms = _arms(rng, command, kerb_radius, reach_m)
     drivable, middle = _surface(arms, kerb_radius)
     approach = _approach(rng, arms["back"].entry())
     after = _connect(approach, arms[command])
@@ -209,7 +218,7 @@ def junction(rng: Generator, command: Command) -> Layout:
         verges=verges,
         crossing=Crossing(
             enters_s=approach.length,
-            leaves_s=approach.length + after.length - (_ARM_M - arms[command].mouth),
+            leaves_s=approach.length + after.length - (arms[command].length - arms[command].mouth),
             connector_id=connector,
             radius=arms["back"].mouth,
         ),

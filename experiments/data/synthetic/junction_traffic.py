@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.data.synthetic import actors
+from experiments.data.synthetic.actors import Actor
 from experiments.data.synthetic.corridor_traffic import add_oncoming
 from experiments.data.synthetic.draft import Draft
 from experiments.data.synthetic.layout import Crossing
@@ -20,8 +21,7 @@ _UNSIGNALLED = 0.2
 
 def add_junction_traffic(draft: Draft, crossing: Crossing) -> None:
     """Add cars on the other arms that the ego gives way to, or that give way to it."""
-    case = draft.rng.random()
-    if case < _GREEN:
+    if draft.plot < _GREEN:
         draft.red_until_s = 0.0
         _add_waiting(draft, crossing)
         if draft.layout.command == "left":
@@ -33,7 +33,7 @@ def add_junction_traffic(draft: Draft, crossing: Crossing) -> None:
     draft.stops.append(Stop(crossing.enters_s - _LINE_M, opens))
     _add_crossing(draft, crossing, opens)
     # Without a light there must be cars to wait for, or the wait could not be understood.
-    if case < 1.0 - _UNSIGNALLED or not draft.layout.cross:
+    if draft.plot < 1.0 - _UNSIGNALLED or not draft.layout.cross:
         draft.red_until_s = opens
 
 
@@ -42,11 +42,11 @@ def _middle(path: Path) -> float:
     return float(path.s[np.argmin(np.hypot(path.x, path.y))])
 
 
-def _add_leaving(draft: Draft, path: Path, crossing: Crossing, speed: float, at_s: float) -> None:
-    """Add a car whose rear leaves the junction at time `at_s`."""
+def _leaving(draft: Draft, path: Path, crossing: Crossing, speed: float, at_s: float) -> Actor:
+    """Return a car whose rear leaves the junction at time `at_s`."""
     body = actors.car_body(draft.rng)
     s = _middle(path) + crossing.radius + body.half - speed * at_s
-    draft.add_steady_car(path, s, speed, body)
+    return draft.steady_car(path, s, speed, body)
 
 
 def _add_crossing(draft: Draft, crossing: Crossing, until_s: float) -> None:
@@ -55,7 +55,7 @@ def _add_crossing(draft: Draft, crossing: Crossing, until_s: float) -> None:
         speed = draft.uniform(7.0, 11.0)
         leaves = until_s - draft.uniform(0.2, 1.5)
         while leaves > 1.0:
-            _add_leaving(draft, path, crossing, speed, leaves)
+            draft.cast.append(_leaving(draft, path, crossing, speed, leaves))
             leaves -= draft.uniform(2.0, 5.0)
 
 
@@ -65,7 +65,8 @@ def _add_one_oncoming(draft: Draft, crossing: Crossing) -> None:
         return
     for path in draft.layout.oncoming:
         opens = draft.uniform(2.5, 6.0)
-        _add_leaving(draft, path, crossing, draft.uniform(7.0, 11.0), opens)
+        speed = draft.uniform(7.0, 11.0)
+        draft.cast.append(_leaving(draft, path, crossing, speed, opens))
         draft.stops.append(Stop(crossing.enters_s - _LINE_M, opens))
 
 
@@ -75,5 +76,5 @@ def _add_waiting(draft: Draft, crossing: Crossing) -> None:
         s = _middle(path) - crossing.radius - _LINE_M
         for _ in range(int(draft.rng.integers(0, 3))):
             body = actors.car_body(draft.rng)
-            draft.add_steady_car(path, s - body.half, 0.0, body)
+            draft.extras.append(draft.steady_car(path, s - body.half, 0.0, body))
             s -= 2 * body.half + 2.0

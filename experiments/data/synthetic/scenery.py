@@ -11,16 +11,24 @@ from shapely import Polygon, STRtree
 
 from experiments.data.frames import Floats, corners
 from experiments.data.synthetic.actors import Rgb
-from experiments.data.synthetic.layout import Layout
+from experiments.data.synthetic.layout import PAVEMENT_M, Layout
 from experiments.data.synthetic.mesh import Box, Thing
 from experiments.data.synthetic.paths import Path
 
 _FACADES: tuple[Rgb, ...] = (
-    (176, 132, 104), (198, 180, 150), (150, 150, 154), (164, 92, 74), (206, 202, 190),
+    (176, 148, 124), (190, 178, 158), (152, 152, 156), (160, 118, 102), (198, 196, 186),
 )  # fmt: skip
 _ROOF: Rgb = (96, 84, 80)
 _TRUNK: Rgb = (92, 70, 50)
 _LEAVES: tuple[Rgb, ...] = ((52, 96, 44), (70, 118, 52), (84, 108, 40))
+_FENCES: tuple[Rgb, ...] = ((58, 92, 48), (78, 104, 60), (150, 146, 136))
+"""Two hedges and a wall."""
+_FENCE_M = 5.0
+"""Length of one element of a fence."""
+_FENCED = 0.85
+"""Share of roadsides with a fence, which shows the road's course to the LiDAR."""
+_SIGHT_M = 75.0
+"""Scenery further from the drive than this is left out."""
 _POLE: Rgb = (70, 72, 76)
 _RED: Rgb = (255, 40, 30)
 _GREEN: Rgb = (40, 240, 120)
@@ -38,11 +46,11 @@ class Placed:
 def _house(rng: Generator, size: tuple[float, float, float]) -> Thing:
     wall = _FACADES[int(rng.integers(len(_FACADES)))]
     length, width, height = size
-    dark: Rgb = (wall[0] // 2, wall[1] // 2, wall[2] // 2 + 12)
+    glass: Rgb = (wall[0] * 3 // 4, wall[1] * 3 // 4, wall[2] * 3 // 4 + 8)
     boxes = [Box(0.0, 0.0, 0.0, size, (wall, wall, wall, wall, _ROOF))]
     for floor in np.arange(1.2, height - 1.4, 3.0):
-        # A band of windows along the side that faces the road, and on the ends.
-        boxes.append(Box(0.0, 0.0, float(floor), (length + 0.06, width + 0.06, 1.3), (dark,)))
+        # A band of windows, a little proud of the wall so that it is painted over it.
+        boxes.append(Box(0.0, 0.0, float(floor), (length + 0.06, width + 0.06, 1.3), (glass,)))
     return Thing(tuple(boxes))
 
 
@@ -58,8 +66,8 @@ def _tree(rng: Generator) -> Thing:
     )
 
 
-def _wall() -> Thing:
-    return Thing((Box(0.0, 0.0, 0.0, (6.0, 0.3, 0.9), ((132, 124, 112),)),))
+def _fence(colour: Rgb) -> Thing:
+    return Thing((Box(0.0, 0.0, 0.0, (_FENCE_M, 0.4, 0.85), (colour,)),))
 
 
 def _free(box: Floats, taken: Polygon) -> bool:
@@ -70,31 +78,33 @@ def _houses(rng: Generator, verge: Path, taken: Polygon) -> list[Placed]:
     placed, s = [], float(rng.uniform(0.0, 15.0))
     while s < verge.length - 10.0:
         length, depth = float(rng.uniform(8.0, 16.0)), float(rng.uniform(7.0, 10.0))
-        setback = float(rng.uniform(3.5, 9.0)) + depth / 2
+        setback = float(rng.uniform(4.0, 12.0)) + depth / 2
         pose = verge.offset(-setback).at(s + length / 2)
-        if rng.random() < 0.75 and _free(np.array([*pose[:2], length, depth, pose[2]]), taken):
+        if rng.random() < 0.6 and _free(np.array([*pose[:2], length, depth, pose[2]]), taken):
             size = (length, depth, float(rng.uniform(4.0, 13.0)))
             placed.append(Placed(_house(rng, size), pose))
         s += length + float(rng.uniform(2.0, 14.0))
     return placed
 
 
+def _row(thing: Thing, poses: Floats, size: tuple[float, float], taken: Polygon) -> list[Placed]:
+    """Place the same thing at all (n, 3) poses where its footprint is free."""
+    boxes = np.concatenate([poses[:, :2], np.tile(size, (len(poses), 1)), poses[:, 2:]], axis=1)
+    free = shapely.disjoint(taken, shapely.polygons(corners(boxes)))
+    return [Placed(thing, pose) for pose in poses[free]]
+
+
 def _trees(rng: Generator, verge: Path, taken: Polygon) -> list[Placed]:
-    placed, gap = [], float(rng.uniform(9.0, 22.0))
-    for s in np.arange(float(rng.uniform(2.0, 12.0)), verge.length, gap):
-        pose = verge.offset(-float(rng.uniform(0.8, 2.4))).at(float(s))
-        if _free(np.array([*pose[:2], 3.0, 3.0, 0.0]), taken):
-            placed.append(Placed(_tree(rng), pose))
-    return placed
+    start, gap = float(rng.uniform(2.0, 12.0)), float(rng.uniform(9.0, 22.0))
+    row = verge.offset(-float(rng.uniform(1.8, 3.4)))
+    return _row(_tree(rng), row.at(np.arange(start, row.length, gap)), (3.0, 3.0), taken)
 
 
-def _walls(rng: Generator, verge: Path, taken: Polygon) -> list[Placed]:
-    placed = []
-    for s in np.arange(4.0, verge.length - 4.0, 6.2):
-        pose = verge.offset(-0.4).at(float(s))
-        if rng.random() < 0.9 and _free(np.array([*pose[:2], 6.0, 0.3, pose[2]]), taken):
-            placed.append(Placed(_wall(), pose))
-    return placed
+def _fences(rng: Generator, verge: Path, taken: Polygon) -> list[Placed]:
+    colour, line = _FENCES[int(rng.integers(len(_FENCES)))], verge.offset(-0.4)
+    s = np.arange(4.0, line.length - 4.0, _FENCE_M)
+    s = s[rng.random(len(s)) < 0.92]
+    return _row(_fence(colour), line.at(s), (_FENCE_M, 0.4), taken)
 
 
 def _without_overlap(houses: list[Placed]) -> list[Placed]:
@@ -112,18 +122,23 @@ def _without_overlap(houses: list[Placed]) -> list[Placed]:
     return [house for n, house in enumerate(houses) if n not in clashing]
 
 
-def scenery(rng: Generator, layout: Layout) -> list[Placed]:
-    """Draw the scenery; nothing stands on the road or its pavement."""
-    taken = layout.drivable.buffer(2.9)
+def scenery(rng: Generator, layout: Layout, reach: Floats) -> list[Placed]:
+    """Draw the scenery near the points `reach` (n, 2); none is on the road or its pavement."""
+    # Fences touch the pavement's edge, which is PAVEMENT_M from the road.
+    taken = layout.drivable.buffer(PAVEMENT_M + 0.1)
     houses: list[Placed] = []
     small: list[Placed] = []
     for verge in layout.verges:
         houses += _houses(rng, verge, taken)
-        if rng.random() < 0.35:
-            small += _walls(rng, verge, taken)
-        if rng.random() < 0.8:
+        if rng.random() < _FENCED:
+            small += _fences(rng, verge, taken)
+        if rng.random() < 0.5:
             small += _trees(rng, verge, taken)
-    return _without_overlap(houses) + small
+    return [thing for thing in _without_overlap(houses) + small if _is_near(thing, reach)]
+
+
+def _is_near(thing: Placed, reach: Floats) -> bool:
+    return bool(np.hypot(*(reach - thing.pose[:2]).T).min() < _SIGHT_M)
 
 
 def traffic_lights(layout: Layout, red: bool) -> list[Placed]:

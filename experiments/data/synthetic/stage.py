@@ -57,7 +57,7 @@ def set_stage(rng: Generator, world: World) -> Stage:
     frames = slice(None, None, STEPS_PER_FRAME)
     actors = world.story.actors
     ego = np.round(world.layout.ego.at(world.story.ego.s[frames]), 6)
-    still = scenery(rng, world.layout)
+    still = scenery(rng, world.layout, world.reach())
     lamps, lamp_poses = _lights(world, len(ego))
     moving = np.stack([actor.poses[frames] for actor in actors], axis=1)
     fixed = np.tile(np.array([thing.pose for thing in still]).reshape(1, -1, 3), (len(ego), 1, 1))

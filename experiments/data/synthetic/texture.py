@@ -17,8 +17,6 @@ TEXEL_M = 0.2
 """Edge of a texel of the finest level; each next level has texels twice as long."""
 NUM_LEVELS = 4
 _MARGIN_M = 75.0
-_REACH_M = 150.0
-"""The drive covers no more of its path than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +118,8 @@ def _speckle(rng: Generator, image: Image.Image) -> Image.Image:
     return ImageChops.subtract(image, Image.merge("RGB", (grain, grain, grain)))
 
 
-def paint_ground(rng: Generator, layout: Layout, palette: Palette) -> Ground:
-    """Paint the surroundings of the drive."""
-    reach = layout.ego.at(np.arange(20.0, 40.0 + _REACH_M, 5.0))[:, :2]
+def paint_ground(rng: Generator, layout: Layout, palette: Palette, reach: Floats) -> Ground:
+    """Paint the surroundings of the points `reach` (n, 2)."""
     low, high = reach.min(0) - _MARGIN_M, reach.max(0) + _MARGIN_M
     canvas = _Canvas(np.floor(low), np.ceil(high), palette.grass)
     pavement = layout.drivable.buffer(PAVEMENT_M, quad_segs=4)

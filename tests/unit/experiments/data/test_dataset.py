@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.data import DataError, Splits
+from experiments.data.dataset import FrameDataset, PlanningDataset
+from experiments.data.logs import read_log
+from experiments.settings import DataConfig
+from launcher.errors import ConfigError
+from tests.unit.experiments.data.worlds import first_log, open_copy
+
+
+def test_items_hold_tensors_of_the_stated_types(splits: Splits) -> None:
+    item = PlanningDataset(splits.source, splits.val, ["image", "lidar"])[0]
+    found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in item.items()}
+    assert found == {
+        "image": (torch.uint8, (3, 32, 128)),
+        "lidar": (torch.float32, (1, 64, 64)),
+        "status": (torch.float32, (8,)),
+        "trajectory": (torch.float32, (8, 3)),
+        "index": (torch.int64, ()),
+    }
+
+
+def test_only_the_sensors_asked_for_are_read(splits: Splits) -> None:
+    assert "lidar" not in PlanningDataset(splits.source, splits.val, ["image"])[0]
+    assert "image" not in PlanningDataset(splits.source, splits.val, [])[0]
+
+
+def test_the_index_leads_back_to_the_source(splits: Splits) -> None:
+    dataset = PlanningDataset(splits.source, splits.test, [])
+    assert [int(dataset[n]["index"]) for n in range(len(dataset))] == splits.test.tolist()
+    last = dataset[len(dataset) - 1]
+    assert torch.equal(last["trajectory"], torch.from_numpy(splits.source.future[splits.test[-1]]))
+
+
+def test_decoding_ahead_changes_nothing(splits: Splits) -> None:
+    lazy = PlanningDataset(splits.source, splits.val, ["image", "lidar"])
+    eager = PlanningDataset(splits.source, splits.val, ["image", "lidar"], cache_decoded=True)
+    for n in range(len(lazy)):
+        for name, tensor in lazy[n].items():
+            assert torch.equal(tensor, eager[n][name])
+
+
+def test_changing_an_item_leaves_the_cache_alone(splits: Splits) -> None:
+    dataset = PlanningDataset(splits.source, splits.val, ["image"], cache_decoded=True)
+    before = dataset[0]["image"].clone()
+    dataset[0]["image"].zero_()
+    assert torch.equal(dataset[0]["image"], before)
+
+
+def test_decoding_ahead_finds_a_missing_file_at_once(recorded: DataConfig) -> None:
+    source = open_copy(recorded)
+    path = (
+        Path(recorded.root)
+        / "sensor_blobs"
+        / read_log(first_log(recorded))[4]["cams"]["CAM_F0"]["data_path"]
+    )
+    path.unlink()
+    with pytest.raises(DataError, match=path.name):
+        PlanningDataset(
+            source, source.index.log.nonzero()[0] * 0 + 1, ["image"], cache_decoded=True
+        )
+
+
+def test_an_unknown_sensor_is_refused(splits: Splits) -> None:
+    with pytest.raises(ConfigError, match="radar"):
+        PlanningDataset(splits.source, splits.val, ["radar"])  # type: ignore[list-item]
+
+
+def test_a_dataset_without_windows_is_refused(splits: Splits) -> None:
+    with pytest.raises(ConfigError, match="no windows"):
+        PlanningDataset(splits.source, splits.val[:0], [])
+
+
+def test_frames_are_images_without_labels(splits: Splits) -> None:
+    frames = FrameDataset(splits.source, splits.train_frames)
+    assert len(frames) == len(splits.train_frames)
+    assert frames[0].shape == (3, 32, 128)
+    assert frames[0].dtype == torch.uint8
+    ahead = FrameDataset(splits.source, splits.train_frames[:3], cache_decoded=True)
+    assert all(torch.equal(ahead[n], frames[n]) for n in range(3))
+
+
+def test_a_dataset_without_frames_is_refused(splits: Splits) -> None:
+    with pytest.raises(ConfigError, match="no frames"):
+        FrameDataset(splits.source, splits.train_frames[:0])

@@ -1,0 +1,131 @@
+"""The generated world as a driver would judge it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.data.synthetic.motion import STEP_S, STEPS_PER_FRAME, Driver, Stop, drive
+from experiments.data.synthetic.paths import bend, join, line, turn
+from experiments.data.synthetic.world import World, build_world
+from experiments.settings import SyntheticConfig
+
+CONFIG = SyntheticConfig(seed=11, num_logs=24)
+
+
+@pytest.fixture(scope="module")
+def worlds() -> list[World]:
+    return [build_world(CONFIG, number) for number in range(CONFIG.num_logs)]
+
+
+def test_all_kinds_of_road_and_command_occur(worlds: list[World]) -> None:
+    kinds = {(world.layout.kind, world.layout.command) for world in worlds}
+    assert kinds == {
+        ("straight", "straight"),
+        ("curve", "straight"),
+        ("junction", "left"),
+        ("junction", "straight"),
+        ("junction", "right"),
+    }
+
+
+def test_the_expert_drives_comfortably(worlds: list[World]) -> None:
+    for world in worlds:
+        ego, path = world.story.ego, world.layout.ego
+        jerk = np.diff(ego.acceleration) / STEP_S
+        moving = ego.speed[1:] > 0.5
+        assert np.abs(jerk[moving]).max() < 4.13
+        assert -4.05 < ego.acceleration[moving.nonzero()[0]].min()
+        assert ego.acceleration.max() < 2.40
+        assert (ego.speed**2 * np.abs(path.curvature_at(ego.s))).max() < 4.89
+        assert (ego.speed * np.abs(path.curvature_at(ego.s))).max() < 0.95
+
+
+def test_speed_and_place_agree(worlds: list[World]) -> None:
+    for world in worlds:
+        ego = world.story.ego
+        np.testing.assert_allclose(np.gradient(ego.s, STEP_S)[1:-1], ego.speed[1:-1], atol=0.3)
+        assert ego.speed.min() >= 0.0
+        assert np.diff(ego.s).min() >= 0.0
+
+
+def test_speeds_differ_between_drives(worlds: list[World]) -> None:
+    first = [world.story.ego.speed[0] for world in worlds]
+    assert np.std(first) > 1.0
+
+
+def test_nobody_passes_a_red_light(worlds: list[World]) -> None:
+    lights = [world for world in worlds if world.story.red_until_s]
+    assert lights
+    for world in lights:
+        crossing, red_until_s = world.layout.crossing, world.story.red_until_s
+        assert crossing is not None
+        assert red_until_s is not None
+        steps = int(red_until_s / STEP_S)
+        assert world.story.ego.s[:steps].max() + 4.049 < crossing.enters_s
+
+
+def test_the_same_number_gives_the_same_world() -> None:
+    one, two = build_world(CONFIG, 5), build_world(CONFIG, 5)
+    np.testing.assert_array_equal(one.story.ego.s, two.story.ego.s)
+    assert len(one.story.actors) == len(two.story.actors)
+
+
+def test_seeds_give_other_worlds() -> None:
+    other = SyntheticConfig(seed=12, num_logs=24)
+    starts = [build_world(config, 5).story.ego.speed[0] for config in (CONFIG, other)]
+    assert starts[0] != starts[1]
+
+
+def test_a_turn_ends_on_the_other_tangent() -> None:
+    path = turn(np.zeros(3), np.pi / 2, 10.0)
+    np.testing.assert_allclose(
+        [path.x[-1], path.y[-1], path.heading[-1]], [10, 10, np.pi / 2], atol=0.02
+    )
+
+
+def test_offset_paths_keep_their_distance() -> None:
+    path = join(line(np.zeros(3), 20.0), bend(np.array([20.0, 0.0, 0.0]), 1.0, 20.0))
+    left = path.offset(3.5)
+    np.testing.assert_allclose(np.hypot(left.x - path.x, left.y - path.y), 3.5)
+    chords = np.hypot(np.diff(left.x), np.diff(left.y))
+    np.testing.assert_allclose(np.diff(left.s), chords, rtol=1e-3)
+    assert left.length < path.length
+
+
+def test_a_reversed_path_runs_the_other_way() -> None:
+    path = bend(np.zeros(3), 1.0, 20.0)
+    back = path.reversed()
+    np.testing.assert_allclose(back.at(0.0)[:2], path.at(path.length)[:2])
+    steps = np.diff(back.xy(), axis=0)
+    ways = np.stack([np.cos(back.heading[:-1]), np.sin(back.heading[:-1])], axis=-1)
+    assert (steps * ways).sum(axis=1).min() > 0
+
+
+def test_a_car_stops_at_a_closed_line_and_goes_on_when_it_opens() -> None:
+    road = line(np.zeros(3), 300.0)
+    driver = Driver(0.0, 9.0, ((0.0, 9.0),), front=4.0, rear=1.0)
+    motion = drive(road, driver, 200, stops=(Stop(60.0, 12.0),))
+    closed = motion.s[: int(12.0 / STEP_S)] + 4.0
+    assert 55.0 < closed.max() < 60.0
+    assert motion.speed[int(11.0 / STEP_S)] < 0.3
+    assert motion.s[-1] > 70.0
+
+
+def test_a_car_behind_a_slower_one_keeps_its_distance() -> None:
+    road = line(np.zeros(3), 500.0)
+    slow = Driver(30.0, 5.0, ((0.0, 5.0), (6.0, 0.0)), front=2.0, rear=2.0)
+    ahead = drive(road, slow, 200)
+    behind = drive(road, Driver(0.0, 11.0, ((0.0, 12.0),), 4.0, 1.0), 200, leader=(ahead, slow))
+    gaps = ahead.s - 2.0 - behind.s - 4.0
+    assert gaps.min() > 1.0
+    assert behind.speed[-1] < 0.3
+
+
+def test_a_car_slows_before_a_curve() -> None:
+    straight = line(np.zeros(3), 80.0)
+    road = join(straight, bend(straight.at(80.0), np.pi / 2, 12.0))
+    motion = drive(road, Driver(0.0, 12.0, ((0.0, 12.0),), 4.0, 1.0), 10 * STEPS_PER_FRAME * 3)
+    lateral = motion.speed**2 * np.abs(road.curvature_at(motion.s))
+    assert motion.speed[0] > 11.0
+    assert lateral.max() < 3.0
