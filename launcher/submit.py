@@ -14,7 +14,7 @@ from launcher.compose import WantedRun, load_function
 from launcher.follow import follow
 from launcher.freeze import FrozenCode, freeze_code, freeze_run
 from launcher.records import RunEntry, StudyRecord, SubmissionRecord
-from launcher.scheduler import Job, Scheduler
+from launcher.scheduler import Job, JobStatus, Scheduler
 from launcher.states import FINAL, RunStatus
 from launcher.study import Study, status_of
 
@@ -37,8 +37,10 @@ class Submission:
             SubmissionError: a check failed; nothing was sent.
             StoreError: the study folder cannot be written.
         """
-        states = {run.key: self._known_state(run) for run in with_required(self.wanted)}
-        self._say_what_is_kept(states)
+        states = self._known_states()
+        for run in with_required(self.wanted):
+            if states[run.key] is not None:
+                ui.say(f"kept: {run.name} is {states[run.key]}")
         todo = [run for run in with_required(self.wanted) if states[run.key] is None]
         wanted = {run.key for run in self.wanted}
         jobs = [_job(run, states, is_required=run.key not in wanted) for run in todo]
@@ -79,23 +81,26 @@ class Submission:
         lines += [f"  {s.name}: {s.reason}\n    in {folders[s.key]}" for s in failed]
         return "\n".join(lines)
 
-    def _known_state(self, run: WantedRun) -> str | None:
-        """State of a run that is finished or in the scheduler's hands; None if it is to be sent."""
-        sent = store.submission(run.run_dir)
-        if sent is None:
-            return None
-        if sent.job_id is not None and sent.scheduler == self.scheduler_name:
-            self.scheduler.watch(run.key, sent.job_id)
-        job = self.scheduler.poll().get(run.key)
+    def _known_states(self) -> dict[str, str | None]:
+        """State of each run that is finished or in the scheduler's hands; None: to be sent."""
+        runs = with_required(self.wanted)
+        sent = {run.key: store.submission(run.run_dir) for run in runs}
+        in_hands = {
+            key: record.job_id
+            for key, record in sent.items()
+            if record is not None and record.job_id and record.scheduler == self.scheduler_name
+        }
+        for key, job_id in in_hands.items():
+            self.scheduler.watch(key, job_id)
+        jobs = self.scheduler.poll() if in_hands else {}
+        return {run.key: self._known_state(run, jobs.get(run.key)) for run in runs}
+
+    def _known_state(self, run: WantedRun, job: JobStatus | None) -> str | None:
         state = status_of(entry_of(run), job).state
         if state == "completed":
             return state
+        # Without a job it was never handed over, or to a scheduler that is not asked now.
         return None if job is None or state in FINAL else state
-
-    def _say_what_is_kept(self, states: dict[str, str | None]) -> None:
-        kept = [run for run in with_required(self.wanted) if states[run.key] is not None]
-        for run in kept:
-            ui.say(f"kept: {run.name} is {states[run.key]}")
 
     def _submit(self, jobs: list[Job], code: FrozenCode) -> None:
         tokens = {job.key: uuid.uuid4().hex[:12] for job in jobs}

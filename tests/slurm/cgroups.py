@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from . import namespaces
+from . import controllers, namespaces
+from .controllers import PROCESSES, move_to, processes_in
 
-UNIFIED_ROOT = Path("/sys/fs/cgroup")
+_UNIFIED_ROOT = Path("/sys/fs/cgroup")
 _NEEDED = {"memory", "freezer", "cpuset", "cpuacct", "devices"}
-_CONTROLLERS_V2 = ("memory", "cpu", "cpuset", "pids")
-_HANDED_DOWN = "cgroup.subtree_control"
-_PROCESSES = "cgroup.procs"
 _REMOVAL_TIMEOUT_S = 8.0
 
 
@@ -48,19 +46,19 @@ def find_hierarchies(mountinfo: str | None = None) -> list[Hierarchy]:
     """Read from the mount table what the machine has; empty if SLURM could not use it."""
     table = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
     found = [hierarchy for line in table.splitlines() if (hierarchy := _parse(line))]
-    unified = [h for h in found if h.version == 2 and h.mount_point == UNIFIED_ROOT]
+    unified = [h for h in found if h.version == 2 and h.mount_point == _UNIFIED_ROOT]
     if unified:
         return unified[-1:]
     legacy = {h.mount_point: h for h in found if h.version == 1 and h.controllers}
-    controllers = {name for h in legacy.values() for name in h.controllers}
-    return list(legacy.values()) if controllers >= _NEEDED else []
+    present = {name for h in legacy.values() for name in h.controllers}
+    return list(legacy.values()) if present >= _NEEDED else []
 
 
 def create(hierarchies: list[Hierarchy], name: str) -> None:
     """Make the lab's folder in each hierarchy."""
     for hierarchy in hierarchies:
         if hierarchy.version == 2:
-            _hand_down(hierarchy.root)
+            controllers.hand_down_from_top(hierarchy.root)
         folder = hierarchy.root / name
         folder.mkdir(exist_ok=True)
         if "cpuset" in hierarchy.controllers:
@@ -72,7 +70,7 @@ def create(hierarchies: list[Hierarchy], name: str) -> None:
 def move_in(hierarchies: list[Hierarchy], name: str) -> None:
     """Put this process and its future children into the lab's folders, as if they were the top."""
     for hierarchy in hierarchies:
-        _move_to(hierarchy.root / name)
+        move_to(hierarchy.root / name)
     namespaces.unshare(namespaces.CGROUPS)
     for hierarchy in hierarchies:
         namespaces.bind(hierarchy.root / name, hierarchy.mount_point)
@@ -86,45 +84,44 @@ def move_into_service(hierarchies: list[Hierarchy], name: str) -> None:
         if hierarchy.version == 2:
             folder = hierarchy.mount_point / name
             folder.mkdir(exist_ok=True)
-            _move_to(folder)
+            move_to(folder)
 
 
 def move_out(hierarchies: list[Hierarchy]) -> None:
     """Take this process back to the top, so that it can remove the lab's folders."""
     for hierarchy in hierarchies:
-        # In a container the top may take no process; then the warden removes the folders.
-        with contextlib.suppress(OSError):
-            _move_to(hierarchy.root)
+        controllers.leave_to(hierarchy.root)
 
 
-def remove(hierarchies: list[Hierarchy], name: str) -> list[Path]:
+def remove(
+    hierarchies: list[Hierarchy], name: str, timeout_s: float = _REMOVAL_TIMEOUT_S
+) -> list[Path]:
     """Kill what is left in the lab's folders and remove them; return those that would not go."""
     tops = [hierarchy.root / name for hierarchy in hierarchies]
-    deadline = time.monotonic() + _REMOVAL_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while (left := [top for top in tops if not _remove_tree(top)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
 
 
 def handed_down(hierarchies: list[Hierarchy]) -> set[str]:
-    """Tell which controllers the top hands down; only version 2 makes a difference there."""
+    """Remember what `create` will change at the top of version 2."""
     tops = (hierarchy.root for hierarchy in hierarchies if hierarchy.version == 2)
-    return {name for top in tops for name in (top / _HANDED_DOWN).read_text().split()}
+    return {name for top in tops for name in controllers.handed_down(top)}
 
 
 def take_back(hierarchies: list[Hierarchy], keep: set[str]) -> None:
-    """Undo what `create` changed at the top, unless somebody else depends on it by now."""
+    """Undo it."""
     for hierarchy in hierarchies:
-        for name in handed_down([hierarchy]) - keep:
-            with contextlib.suppress(OSError):
-                (hierarchy.root / _HANDED_DOWN).write_text(f"-{name}")
+        if hierarchy.version == 2:
+            controllers.take_back(hierarchy.root, keep)
 
 
 def processes_of_node(hierarchies: list[Hierarchy], name: str, node: str) -> set[int]:
     """Find the processes of all jobs on one node, stepds included."""
     patterns = (f"slurm_{node}", f"system.slice/{node}_slurmstepd.scope")
     folders = (h.root / name / pattern for h in hierarchies for pattern in patterns)
-    return {pid for top in folders for folder in _folders(top) for pid in _processes_in(folder)}
+    return {pid for top in folders for folder in _folders(top) for pid in processes_in(folder)}
 
 
 def _parse(line: str) -> Hierarchy | None:
@@ -134,41 +131,30 @@ def _parse(line: str) -> Hierarchy | None:
         return None
     mount_point = Path(before.split(" ")[4])
     named = any(option.startswith("name=") for option in options.split(","))
-    controllers = set() if named else set(options.split(",")) - {"rw", "xattr", "clone_children"}
+    names = set() if named else set(options.split(",")) - {"rw", "xattr", "clone_children"}
     return Hierarchy(
         mount_point=mount_point,
         root=mount_point,
         version=2 if kind == "cgroup2" else 1,
-        controllers=frozenset(controllers if kind == "cgroup" else ()),
+        controllers=frozenset(names if kind == "cgroup" else ()),
     )
-
-
-def _hand_down(folder: Path) -> None:
-    """Let the children of a folder (version 2) use all controllers that the folder has."""
-    available = (folder / "cgroup.controllers").read_text().split()
-    wanted = " ".join(f"+{name}" for name in _CONTROLLERS_V2 if name in available)
-    (folder / _HANDED_DOWN).write_text(wanted)
 
 
 def _prepare_for_slurmd(top: Path) -> None:
     # A folder that hands controllers down may hold no process itself, except for the real root.
     daemons = top / "daemons"
     daemons.mkdir(exist_ok=True)
-    _move_to(daemons)
-    _hand_down(top)
+    move_to(daemons)
+    controllers.hand_down(top)
     (top / "system.slice").mkdir(exist_ok=True)
-    _hand_down(top / "system.slice")
+    controllers.hand_down(top / "system.slice")
     # A stepd that has finished moves itself to the top, which only the real one would take.
-    namespaces.bind(daemons / _PROCESSES, top / _PROCESSES)
-
-
-def _move_to(folder: Path) -> None:
-    (folder / _PROCESSES).write_text("0")
+    namespaces.bind(daemons / PROCESSES, top / PROCESSES)
 
 
 def _remove_tree(top: Path) -> bool:
     for folder in _folders(top):
-        for pid in _processes_in(folder) - {0, os.getpid()}:
+        for pid in processes_in(folder) - {0, os.getpid()}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
@@ -179,10 +165,3 @@ def _remove_tree(top: Path) -> bool:
 def _folders(top: Path) -> list[Path]:
     # Deepest first; cgroups vanish while they are walked through.
     return [Path(path) for path, _, _ in os.walk(top, topdown=False)]
-
-
-def _processes_in(folder: Path) -> set[int]:
-    try:
-        return {int(line) for line in (folder / _PROCESSES).read_text().split()}
-    except OSError:
-        return set()

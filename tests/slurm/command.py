@@ -83,10 +83,7 @@ def _up(parsed: argparse.Namespace, directory: Path) -> int:
     if is_up(directory):
         _say("already up\n")
     else:
-        names = set(LabOptions.__dataclass_fields__) & set(vars(parsed))
-        lists = {name: tuple(getattr(parsed, name)) for name in ("extra_conf", "expose")}
-        options = {name: getattr(parsed, name) for name in names} | lists
-        start(directory, LabOptions(**options), is_owned=False, throw_away=False)
+        _start(directory, _read_options(parsed))
     lab = Lab(directory)
     _say(lab.ask(["sinfo", "--format=%10P %14N %6D %12G %12l %T"]))
     _say(
@@ -95,6 +92,21 @@ def _up(parsed: argparse.Namespace, directory: Path) -> int:
         "\npython -m tests.slurm down             # stop it; nothing stays behind\n"
     )
     return _OK
+
+
+def _read_options(parsed: argparse.Namespace) -> LabOptions:
+    given = {name: value for name, value in vars(parsed).items() if name != "run"}
+    lists = {name: tuple(given[name]) for name in ("extra_conf", "expose")}
+    return LabOptions(**given | lists)
+
+
+def _start(directory: Path, options: LabOptions) -> None:
+    try:
+        # The folder of a lab that fails is kept for its logs.
+        start(directory, options, is_owned=False, throw_away=False)
+    except KeyboardInterrupt:
+        stop(directory)
+        raise
 
 
 def _down(_: argparse.Namespace, directory: Path) -> int:

@@ -52,6 +52,7 @@ def render_slurmdbd_conf(plan: LabPlan) -> str:
         "StorageHost=localhost",
         "StorageUser=root",
         "StorageLoc=slurm",
+        f"ArchiveDir={layout.run}",
         f"PidFile={layout.run}/slurmdbd.pid",
     )
     return "\n".join(lines) + "\n"

@@ -107,7 +107,7 @@ class Lab(Machine):
         commands += [["sacct", "--allusers"]] if self.options.accounting else []
         answers = []
         for command in commands:
-            with contextlib.suppress(CommandFailedError):
+            with contextlib.suppress(CommandFailedError, subprocess.TimeoutExpired):
                 answers.append(f"--- {' '.join(command)}\n{self.ask(command)}")
         return "\n".join([*answers, log_tails(self.layout)])
 

@@ -15,6 +15,6 @@ def log_tails(layout: LabLayout, num_lines: int = _NUM_LINES) -> str:
 
 
 def _tail(text: str, num_lines: int) -> str:
-    # Every daemon complains about MPI libraries, which the lab does without.
-    lines = [line for line in text.splitlines() if "mpi" not in line.lower()]
+    # Every daemon complains of a library for MPI, which the lab does without.
+    lines = [line for line in text.splitlines() if "mpi/pmix" not in line]
     return "\n".join(lines[-num_lines:])[-_MAX_CHARACTERS:]

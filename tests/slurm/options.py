@@ -1,6 +1,9 @@
 """What a lab looks like: its nodes, its rules, its extras."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import LabError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +48,16 @@ class LabOptions:
 
     expose: tuple[str, ...] = ()
     """Absolute paths that the ordinary user must reach although a parent folder is closed."""
+
+    def __post_init__(self) -> None:
+        """Refuse what SLURM would stumble over later."""
+        least = {"nodes": 1, "cpus_per_node": 1, "real_memory_mb": 1, "gpus_per_node": 0}
+        for name, minimum in least.items():
+            if (value := getattr(self, name)) < minimum:
+                raise LabError(f"`{value}` is less than {minimum}", where=f"option `{name}`")
+        for path in self.expose:
+            if not Path(path).is_absolute():
+                raise LabError(f"`{path}` is no absolute path", where="option `expose`")
 
     @property
     def node_names(self) -> tuple[str, ...]:

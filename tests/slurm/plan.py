@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from .controllers import LAB_PREFIX
 from .errors import LabError
 from .layout import MAX_DIRECTORY_LENGTH, LabLayout
 from .options import LabOptions
@@ -55,7 +56,7 @@ class LabPlan:
     def cgroup(self) -> str:
         """Name the lab's own cgroup; it follows from the folder, so that remains can be found."""
         digest = hashlib.sha256(str(self.directory).encode()).hexdigest()
-        return f"launcher-lab-{digest[:10]}"
+        return f"{LAB_PREFIX}{digest[:10]}"
 
     def save(self) -> None:
         """Write the plan where `load` finds it."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from . import cgroups, namespaces
+from .controllers import LAB_PREFIX
 from .entering import bare_interpreter
 from .options import LabOptions
 
@@ -58,13 +59,13 @@ def _kernel_problem() -> str | None:
 def try_kernel() -> None:
     """Do to this process what a lab does to its own; whatever is not permitted raises."""
     hierarchies = cgroups.find_hierarchies()
-    handed_down = cgroups.handed_down(hierarchies)
-    name = f"launcher-lab-trial-{os.getpid()}"
+    before = cgroups.handed_down(hierarchies)
+    name = f"{LAB_PREFIX}trial-{os.getpid()}"
     try:
         cgroups.create(hierarchies, name)
     finally:
         cgroups.remove(hierarchies, name)
-        cgroups.take_back(hierarchies, handed_down)
+        cgroups.take_back(hierarchies, before)
     namespaces.unshare(
         namespaces.MOUNTS | namespaces.CGROUPS | namespaces.HOSTNAME | namespaces.PIDS
     )

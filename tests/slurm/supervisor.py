@@ -21,6 +21,8 @@ from .plan import READY, LabPlan
 from .remains import remove_folder
 from .view import enter_view
 
+_REMOVAL_TIMEOUT_S = 2.0
+
 
 def main() -> None:
     """Live until SIGTERM, which comes from the warden or because the warden is gone."""
@@ -31,15 +33,17 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--report-fd", type=int, required=True)
     parser.add_argument("--warden-fd", type=int, required=True)
+    parser.add_argument("--keep", default="", help="controllers that were handed down before")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     namespaces.die_with_parent(signal.SIGTERM)
     if select.select([arguments.warden_fd], [], [], 0)[0]:
         sys.exit("the warden ended before its end could be noticed")
-    _supervise(LabPlan.load(arguments.directory), arguments.report_fd)
+    keep = set(arguments.keep.split())
+    _supervise(LabPlan.load(arguments.directory), arguments.report_fd, keep)
 
 
-def _supervise(plan: LabPlan, report_fd: int) -> None:
+def _supervise(plan: LabPlan, report_fd: int, keep: set[str]) -> None:
     hierarchies: list[Hierarchy] = []
     try:
         hierarchies += enter_view(plan)
@@ -48,7 +52,7 @@ def _supervise(plan: LabPlan, report_fd: int) -> None:
         cluster.watch()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _end(plan, hierarchies)
+        _end(plan, hierarchies, keep)
 
 
 def _start(plan: LabPlan, hierarchies: list[Hierarchy], report_fd: int) -> Cluster:
@@ -65,7 +69,7 @@ def _start(plan: LabPlan, hierarchies: list[Hierarchy], report_fd: int) -> Clust
     return cluster
 
 
-def _end(plan: LabPlan, hierarchies: list[Hierarchy]) -> None:
+def _end(plan: LabPlan, hierarchies: list[Hierarchy], keep: set[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
@@ -73,7 +77,8 @@ def _end(plan: LabPlan, hierarchies: list[Hierarchy]) -> None:
             os.wait()
     # The warden does the rest again, but it may be gone.
     cgroups.move_out(hierarchies)
-    cgroups.remove(hierarchies, plan.cgroup)
+    cgroups.remove(hierarchies, plan.cgroup, _REMOVAL_TIMEOUT_S)
+    cgroups.take_back(hierarchies, keep)
     if plan.throw_away:
         remove_folder(plan.directory)
 

@@ -81,6 +81,13 @@ def test_folder_with_a_long_path_is_refused() -> None:
         make_plan(Path("/" + "x" * 60), LabOptions(), throw_away=True)
 
 
+@pytest.mark.parametrize("options", [{"nodes": 0}, {"gpus_per_node": -1}, {"expose": ("data",)}])
+def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
+    (name,) = options
+    with pytest.raises(LabError, match=f"\nin option `{name}`"):
+        plan_of(**options)
+
+
 def test_nodes_come_before_what_the_host_says() -> None:
     text = render_hosts("10.0.0.1 gl001\n", ["gl001"], "host")
     assert text.splitlines() == [

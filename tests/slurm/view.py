@@ -27,7 +27,6 @@ def enter_view(plan: LabPlan) -> list[Hierarchy]:
     # Shared memory that jobs leave behind goes with the lab.
     namespaces.mount_filesystem("tmpfs", Path("/dev/shm"), "mode=1777")
     _cover_system_files(plan)
-    cgroups.create(hierarchies, plan.cgroup)
     cgroups.move_in(hierarchies, plan.cgroup)
     return hierarchies
 

@@ -4,12 +4,14 @@ Started by `lifecycle.start` only. If it is killed itself, the supervisor ends t
 """
 
 import argparse
+import contextlib
 import fcntl
 import os
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import cgroups, namespaces
@@ -31,29 +33,42 @@ def main() -> None:
     plan = LabPlan.load(arguments.directory)
     with plan.layout.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        hierarchies = cgroups.find_hierarchies()
-        handed_down = cgroups.handed_down(hierarchies)
-        process = _start_supervisor(plan, arguments.report_fd, lock.fileno())
-        try:
-            os.close(arguments.report_fd)
+        _guard(plan, arguments.report_fd, arguments.owner_fd, lock.fileno())
+
+
+def _guard(plan: LabPlan, report_fd: int, owner_fd: int | None, lock_fd: int) -> None:
+    hierarchies = cgroups.find_hierarchies()
+    keep = cgroups.handed_down(hierarchies)
+    try:
+        # Not within the lab's namespace, where the host's processes can not be put aside.
+        cgroups.create(hierarchies, plan.cgroup)
+        with _supervisor(plan, (report_fd, lock_fd), keep) as process:
+            os.close(report_fd)
             _write_processes(plan, process.pid)
-            _wait_for_any_end(process.pid, arguments.owner_fd)
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            _end_supervisor(process)
-            remove_remains(plan)
-            cgroups.take_back(hierarchies, handed_down)
+            _wait_for_any_end(process.pid, owner_fd)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        remove_remains(plan)
+        cgroups.take_back(hierarchies, keep)
 
 
-def _start_supervisor(plan: LabPlan, report_fd: int, lock_fd: int) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def _supervisor(
+    plan: LabPlan, handles: tuple[int, int], keep: set[str]
+) -> Iterator[subprocess.Popen[bytes]]:
     # From here on this process can have only one more child, the first of the new namespace.
     namespaces.unshare(namespaces.PIDS)
     own_fd = os.pidfd_open(os.getpid())
     command = [sys.executable, "-m", f"{__package__}.supervisor", str(plan.directory)]
-    command += [f"--report-fd={report_fd}", f"--warden-fd={own_fd}"]
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, pass_fds=(report_fd, own_fd, lock_fd), start_new_session=True
+    command += [f"--report-fd={handles[0]}", f"--warden-fd={own_fd}", f"--keep={' '.join(keep)}"]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, pass_fds=(*handles, own_fd), start_new_session=True
     )
+    try:
+        yield process
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end_supervisor(process)
 
 
 def _write_processes(plan: LabPlan, supervisor: int) -> None:
