@@ -12,6 +12,7 @@ from launcher import store, ui
 from launcher.compose import WantedRun
 from launcher.context import RunContext
 from launcher.errors import SubmissionError
+from launcher.freeze import freeze_config
 from launcher.job import Payload, run_attempt
 from launcher.records import SubmissionRecord
 from launcher.study import Study
@@ -44,6 +45,7 @@ def _run(run: WantedRun, task: Callable[..., Any]) -> JobReturn:
     ui.say(f"debug: {run.name}")
     sent = store.submission(run.run_dir)
     number = sent.number + 1 if sent else 1
+    freeze_config(run, number)
     store.write_record(
         run.run_dir / "submission.json",
         SubmissionRecord(

@@ -52,19 +52,24 @@ def _folder_of_main() -> Path:
     return Path(file).resolve().parent if file else Path.cwd()
 
 
-def freeze_run(run: WantedRun, code: FrozenCode, number: int) -> Attempt:
-    """Write the run's config for people (YAML) and for the job (pickle)."""
+def freeze_config(run: WantedRun, number: int) -> Path:
+    """Write the config of a submission for people (YAML) and for the job (pickle)."""
     frozen = run.run_dir / "frozen" / f"{number:03d}"
     readable = OmegaConf.to_yaml(without_hydra(run.config))
     store.write_bytes(frozen / "config.yaml", readable.encode())
     store.write_bytes(frozen / "config.pkl", cloudpickle.dumps(run.config))
+    return frozen / "config.pkl"
+
+
+def freeze_run(run: WantedRun, code: FrozenCode, number: int) -> Attempt:
+    """Freeze a run's config and return what a scheduler starts."""
     return Attempt(
         run_dir=str(run.run_dir),
         key=run.key,
         name=run.name,
         number=number,
         payload=str(code.payload),
-        config=str(frozen / "config.pkl"),
+        config=str(freeze_config(run, number)),
         shape=run.shape,
         accelerator=run.settings.cluster.accelerator if run.shape.gpus_per_node else "cpu",
         inputs={label: str(needed.run_dir) for label, needed in run.requires.items()},
