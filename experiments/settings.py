@@ -220,6 +220,27 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         one_of("task", self.task, ("train", "evaluate", "pretrain"))
+        if self.backbone.name == "ijepa":
+            check_vit_sizes(self.backbone, self.data.image_hw)
+
+
+def check_vit_sizes(config: BackboneConfig, image_hw: tuple[int, int]) -> None:
+    """Raise ConfigError unless image, patch, width and heads fit together."""
+    patch, dim, heads = config.patch_px, config.embed_dim, config.num_heads
+    if any(size % patch or size < patch for size in image_hw):
+        legal = [
+            " or ".join(str(n * patch) for n in sorted({max(1, s // patch), -(-s // patch)}))
+            for s in image_hw
+        ]
+        raise ConfigError(
+            f"`data.image_hw={list(image_hw)}` is not a multiple of `backbone.patch_px={patch}`",
+            hint=f"nearest legal sizes: height {legal[0]}, width {legal[1]}",
+        )
+    if dim % heads or dim % 4:
+        raise ConfigError(
+            f"`backbone.embed_dim={dim}` does not fit `backbone.num_heads={heads}`",
+            hint="the width must be a multiple of the heads, and of 4 for 2-D positions",
+        )
 
 
 @dataclass(kw_only=True)

@@ -48,6 +48,7 @@ def results(study: StudyName = None, root: Root = OUTPUTS, as_json: AsJson = Fal
             f"no run of study `{found.path.name}` is finished yet", hint="see `launch status`"
         )
     report(found)
+    ui.say(f"{len(rows)} of {len(found.record.runs)} runs are finished")
 
 
 @app.command(name="list")

@@ -54,6 +54,7 @@ def _folder_of_main() -> Path:
 
 def freeze_config(run: WantedRun, number: int) -> Path:
     """Write the config of a submission for people (YAML) and for the job (pickle)."""
+    store.make_private(run.run_dir)
     frozen = run.run_dir / "frozen" / f"{number:03d}"
     readable = OmegaConf.to_yaml(without_hydra(run.config))
     store.write_bytes(frozen / "config.yaml", readable.encode())

@@ -91,12 +91,15 @@ class StudyLauncherBase(Launcher):
             scheduler=self._scheduler(wanted, composer),
             task_overrides=list(self.config.hydra.overrides.task),
         )
+        waits = self._waits(wanted[0].settings.wait)
         submission.send(self.task_function)
-        wait = wanted[0].settings.wait
-        if not (self.waits_by_default if wait is None else wait):
+        if not waits:
             submission.say_how_to_come_back()
             return []
         return _job_returns(submission)
+
+    def _waits(self, wait: bool | None) -> bool:
+        return self.waits_by_default if wait is None else wait
 
     def _scheduler(self, wanted: list[WantedRun], composer: Any) -> Scheduler:
         raise NotImplementedError
@@ -124,6 +127,16 @@ class LocalLauncherBase(StudyLauncherBase):
     """Runs on this machine and waits."""
 
     scheduler_name = "local"
+
+    def _waits(self, wait: bool | None) -> bool:
+        from launcher.errors import ConfigError
+
+        if wait is False:
+            raise ConfigError(
+                "`hydra.launcher.wait=false`: local runs are started by the command that waits",
+                hint="put the command into tmux or `nohup ... &`, or use hydra/launcher=slurm",
+            )
+        return True
 
     def _scheduler(self, wanted: list[WantedRun], composer: Any) -> Scheduler:
         from launcher.scheduler.local import LocalScheduler

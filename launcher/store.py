@@ -101,13 +101,25 @@ def read_record(path: Path, kind: type[R]) -> R:
 
 
 def prepare_study(study_dir: Path) -> None:
-    """Make the study folder (0700: configs and logs are the user's own) and try a write."""
+    """Make the study folder and try a write.
+
+    A new folder becomes 0700: configs and logs are the user's own. One that holds more than
+    Hydra just wrote was somebody's before, and keeps its mode.
+    """
     with storing(study_dir):
         study_dir.mkdir(parents=True, exist_ok=True)
-        study_dir.chmod(0o700)
+        if {path.name for path in study_dir.iterdir()} <= {"multirun.yaml"}:
+            study_dir.chmod(0o700)
         with tempfile.TemporaryFile(dir=study_dir) as probe:
             probe.write(b"\0" * 4096)
             probe.flush()
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only the user can read; one that exists keeps its mode."""
+    with storing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def read_study(study_dir: Path) -> StudyRecord:

@@ -23,8 +23,7 @@ from experiments.models.backbone import (
 )
 from experiments.models.ijepa_weights import load_encoder
 from experiments.models.positions import sincos_positions
-from experiments.settings import BackboneConfig
-from launcher.errors import ConfigError
+from experiments.settings import BackboneConfig, check_vit_sizes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -43,7 +42,7 @@ class PatchEncoder(nn.Module):
 
     def __init__(self, config: BackboneConfig, image_hw: tuple[int, int]) -> None:
         super().__init__()
-        check_sizes(config, image_hw)
+        check_vit_sizes(config, image_hw)
         self.image_hw = pair(image_hw)
         self.grid_hw = (image_hw[0] // config.patch_px, image_hw[1] // config.patch_px)
         vit = VisionTransformer(
@@ -119,22 +118,3 @@ class IJepaBackbone(Backbone):
     def blocks(self) -> list[nn.Module]:
         """Return the transformer blocks from input to output."""
         return list(self.encoder.blocks)
-
-
-def check_sizes(config: BackboneConfig, image_hw: tuple[int, int]) -> None:
-    """Raise ConfigError unless image, patch, width and heads fit together."""
-    patch, dim, heads = config.patch_px, config.embed_dim, config.num_heads
-    if any(size % patch or size < patch for size in image_hw):
-        legal = [
-            " or ".join(str(n * patch) for n in sorted({max(1, s // patch), -(-s // patch)}))
-            for s in image_hw
-        ]
-        raise ConfigError(
-            f"`data.image_hw={list(image_hw)}` is not a multiple of `backbone.patch_px={patch}`",
-            hint=f"nearest legal sizes: height {legal[0]}, width {legal[1]}",
-        )
-    if dim % heads or dim % 4:
-        raise ConfigError(
-            f"`backbone.embed_dim={dim}` does not fit `backbone.num_heads={heads}`",
-            hint="the width must be a multiple of the heads, and of 4 for 2-D positions",
-        )

@@ -110,13 +110,15 @@ class SlurmScheduler:
             return None
 
     def _partitions(self) -> list[str]:
-        listed = self._run(["sinfo", "--noheader", "--format=%R"])
-        if listed is None:
+        done = self._command(["sinfo", "--noheader", "--format=%R"])
+        if done is None or done.returncode:
+            words = done.stderr.strip().splitlines() if done is not None else []
+            reason = words[-1] if words else "`sinfo` gave no answer in time"
             raise SubmissionError(
-                "SLURM does not answer: `sinfo` failed",
+                f"SLURM does not answer: {reason}",
                 hint="try `sinfo` by hand; is slurmctld up, and does SLURM_CONF point to it?",
             )
-        return sorted(set(listed.split()))
+        return sorted(set(done.stdout.split()))
 
     def _check_partition(self, job: Job, partitions: list[str]) -> None:
         asked = _parameters(job).get("partition")

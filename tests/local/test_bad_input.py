@@ -25,7 +25,7 @@ pytestmark = pytest.mark.local
         ("finetune.policy=frozn", "did you mean finetune.policy=frozen?"),
         ("hydra/launcher=slrum", "did you mean hydra/launcher=slurm?"),
         ("data=openscene", "there is no folder `data/navsim_logs`"),
-        ("resources.gpus=64", "this machine has"),
+        ("resources.gpus=2", "this machine has"),
         ("resources.gpus=3", "nearest that do: 30 or 33"),
         ("trainer.batch_size=0", "batch sizes start at 1"),
         ("backbone=ijepa,", "`backbone=ijepa,`"),
@@ -39,6 +39,14 @@ def test_a_wrong_word_gets_one_message(override: str, says: str, tmp_path: Path)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "outputs").glob("*")) if (tmp_path / "outputs").exists() else True
+
+
+def test_an_image_that_the_patches_do_not_fill_is_refused_before_submission(
+    tmp_path: Path,
+) -> None:
+    done = train("backbone=ijepa", "data.image_hw=[50,192]", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nearest legal sizes: height 48 or 64" in done.stderr
 
 
 def test_without_dash_m_nothing_slips_past_the_launcher(tmp_path: Path) -> None:

@@ -124,3 +124,23 @@ def test_half_of_a_shape_is_refused(project: Path) -> None:
     done = launch(project, "x=1", "hydra.launcher.tasks_per_node=4")
     assert done.returncode == 2
     assert "contradicts the shape" in done.stderr
+
+
+def test_local_runs_cannot_be_left_alone(project: Path) -> None:
+    done = launch(project, "x=1", "hydra.launcher.wait=false")
+    assert done.returncode == 2
+    assert "local runs are started by the command that waits" in done.stderr
+    assert not (project / "sweep").exists()
+
+
+def test_a_study_folder_is_the_users_own_but_one_that_was_there_keeps_its_mode(
+    project: Path,
+) -> None:
+    launch(project, "x=1")
+    assert (project / "sweep").stat().st_mode & 0o777 == 0o700
+    old = project / "old"
+    old.mkdir(mode=0o755)
+    (old / "mine.txt").touch()
+    run("app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=old", "x=1", cwd=project)
+    assert old.stat().st_mode & 0o777 == 0o755
+    assert (old / "0").stat().st_mode & 0o777 == 0o700

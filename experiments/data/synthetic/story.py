@@ -55,6 +55,10 @@ def write_story(rng: Generator, layout: Layout, num_steps: int, plot: float) -> 
         ego = _drive_ego(draft, leader)
         if ego.s[-1] - ego.s[0] < _LEAST_SPEED * num_steps * STEP_S:
             continue
+        if _runs_a_line(draft, ego, FRONT_M):
+            continue
+        if leader is not None and _runs_a_line(draft, leader[0], leader[1].front):
+            continue
         cast = _without_conflicts(draft, layout.ego.at(ego.s))
         if cast:
             return Story(ego, cast, draft.red_until_s)
@@ -77,6 +81,15 @@ def _drive_ego(draft: Draft, leader: tuple[Motion, Driver] | None) -> Motion:
     ego = Driver(EGO_START_M, speed, ((0.0, draft.limit),), front=FRONT_M, rear=0.0)
     path, stops = draft.layout.ego, tuple(draft.stops)
     return drive(path, ego, draft.num_steps, leader=leader, stops=stops)
+
+
+def _runs_a_line(draft: Draft, motion: Motion, front_m: float) -> bool:
+    """Whether a car that came from before a closed line was too fast to stop there."""
+    front, times = motion.s + front_m, np.arange(draft.num_steps) * STEP_S
+    return any(
+        front[0] < stop.s and bool(np.any((front > stop.s) & (times < stop.until_s)))
+        for stop in draft.stops
+    )
 
 
 def _add_lead(draft: Draft) -> tuple[Motion, Driver]:

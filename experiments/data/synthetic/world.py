@@ -18,8 +18,8 @@ from experiments.data.synthetic.story import FASTEST, Story, write_story
 from experiments.data.vehicle import FRONT_M, footprints
 from experiments.settings import SyntheticConfig
 
-_THEME_STEP, _PLOT_STEP = 0.7548776662466927, 0.5698402909980532
-"""Their multiples, modulo 1, fill the unit square evenly for any count (the R2 sequence)."""
+_THEME_STEP, _PLOT_STEP = 0.6180339887498949, 0.4142135623730950
+"""Golden ratio and root of two: their multiples, modulo 1, fill [0, 1) evenly for any count."""
 _MIX = (("straight", 0.15), ("curve", 0.45), ("left", 0.15), ("ahead", 0.10), ("right", 0.15))
 _COMMANDS: dict[str, Command] = {"left": "left", "ahead": "straight", "right": "right"}
 _ROADS = 50

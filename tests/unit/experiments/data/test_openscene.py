@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.data import DataError, Splits
+from experiments.data import DataError, Sensor, Splits
 from experiments.data.frames import quaternion_of, to_global, yaw_of
 from experiments.data.logs import read_log
 from experiments.settings import COMMANDS, DataConfig
@@ -17,10 +17,11 @@ from tests.unit.experiments.data.worlds import (
     edit_log,
     first_log,
     open_copy,
+    sensor_file,
 )
 
-IMAGE = frozenset({"image"})
-LIDAR = frozenset({"lidar"})
+IMAGE: frozenset[Sensor] = frozenset({"image"})
+LIDAR: frozenset[Sensor] = frozenset({"lidar"})
 
 
 def move(frames: list[dict[str, Any]], by: np.ndarray) -> None:
@@ -102,13 +103,9 @@ def test_standing_objects_stand_still_in_the_current_frame(splits: Splits) -> No
     source, seen = splits.source, 0
     for i in range(len(source.index)):
         traffic = source.boxes(i)
-        still = np.hypot(*traffic.velocity.T) < 1e-3
-        for track in np.unique(traffic.track[still]):
-            rows = (traffic.track == track) & still
-            if len(rows) == rows.sum():
-                continue
-            same_speed = np.hypot(*traffic.velocity[traffic.track == track].T).max() < 1e-3
-            if same_speed:
+        for track in np.unique(traffic.track):
+            rows = traffic.track == track
+            if np.hypot(*traffic.velocity[rows].T).max() < 1e-3 and rows.sum() > 1:
                 seen += 1
                 np.testing.assert_allclose(np.ptp(traffic.box[rows, :2], axis=0), 0, atol=1e-2)
     assert seen > 10
@@ -134,11 +131,7 @@ def test_traffic_covers_five_seconds(splits: Splits) -> None:
 
 def test_a_missing_camera_file_is_named(recorded: DataConfig) -> None:
     source = open_copy(recorded)
-    path = (
-        Path(recorded.root)
-        / "sensor_blobs"
-        / read_log(first_log(recorded))[3]["cams"]["CAM_R0"]["data_path"]
-    )
+    path = sensor_file(recorded, 3, "CAM_R0")
     path.unlink()
     with pytest.raises(DataError, match=path.name):
         source.load(0, IMAGE)
@@ -146,18 +139,15 @@ def test_a_missing_camera_file_is_named(recorded: DataConfig) -> None:
 
 
 def test_a_truncated_camera_file_is_named(recorded: DataConfig) -> None:
-    path = (
-        Path(recorded.root)
-        / "sensor_blobs"
-        / read_log(first_log(recorded))[3]["cams"]["CAM_F0"]["data_path"]
-    )
+    path = sensor_file(recorded, 3, "CAM_F0")
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=path.name):
         open_copy(recorded).load(0, IMAGE)
 
 
 def test_a_missing_point_cloud_is_named(recorded: DataConfig) -> None:
-    path = Path(recorded.root) / "sensor_blobs" / read_log(first_log(recorded))[3]["lidar_path"]
+    frame = read_log(first_log(recorded))[3]
+    path = Path(recorded.root) / "sensor_blobs" / frame["lidar_path"]
     path.unlink()
     with pytest.raises(DataError, match=path.name):
         open_copy(recorded).load(0, LIDAR)

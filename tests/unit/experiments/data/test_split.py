@@ -74,7 +74,7 @@ def test_a_fraction_of_no_logs_is_refused() -> None:
         label_fraction({}, 0.5, 0)
 
 
-@given(st.integers(3, 80), seeds, st.floats(0.0, 0.4), st.floats(0.0, 0.4))
+@given(st.integers(3, 80), seeds, st.floats(0.0, 0.3), st.floats(0.0, 0.3))
 def test_parts_are_disjoint_and_complete(count: int, seed: int, val: float, test: float) -> None:
     logs = {f"log-{n}": "abc"[n % 3] for n in range(count)}
     split = split_logs(logs, seed=seed, val_share=val, test_share=test)
@@ -92,7 +92,7 @@ def test_chunks_of_one_drive_stay_together() -> None:
     }
     split = split_logs(logs, seed=0, val_share=0.2, test_share=0.3)
     drives = [{drive_of(name) for name in part} for part in (split.train, split.val, split.test)]
-    assert not (drives[0] & drives[1] or drives[0] & drives[2] or drives[1] & drives[2])
+    assert len(set.union(*drives)) == 9
     assert [len(part) for part in drives] == [4, 2, 3]
 
 

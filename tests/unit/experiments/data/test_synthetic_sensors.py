@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from experiments.data import Splits, pcd, prepare
 from experiments.data.frames import corners, to_local
-from experiments.data.logs import read_log
-from experiments.data.maps import read_map
-from experiments.data.synthetic.actors import WALKING_SPEED, Actor
-from experiments.data.synthetic.cameras import RENDERED, Camera, rig
+from experiments.data.synthetic.actors import Actor
+from experiments.data.synthetic.cameras import Camera, rig
 from experiments.data.synthetic.layout import Layout
 from experiments.data.synthetic.lidar import scan
 from experiments.data.synthetic.mesh import Box, Thing, build_mesh, thing_of
 from experiments.data.synthetic.render import Body, Renderer
 from experiments.data.synthetic.texture import Ground, Palette, paint_ground
 from experiments.data.synthetic.world import build_world
-from experiments.settings import DataConfig, SyntheticConfig
+from experiments.settings import SyntheticConfig
 
 PALETTE = Palette(
     grass=(0, 160, 0), asphalt=(60, 60, 60), pavement=(120, 120, 120), sky=(0, 0, 200),
@@ -38,8 +31,11 @@ def project(camera: Camera, points: np.ndarray) -> np.ndarray:
 
 
 def road() -> tuple[Layout, Ground]:
-    layout = build_world(SyntheticConfig(seed=11), 1).layout
-    return layout, paint_ground(np.random.default_rng(0), layout, PALETTE)
+    config = SyntheticConfig(seed=11)
+    worlds = (build_world(config, number) for number in range(10))
+    world = next(world for world in worlds if world.layout.kind == "curve")
+    ground = paint_ground(np.random.default_rng(0), world.layout, PALETTE, world.reach())
+    return world.layout, ground
 
 
 def photograph(thing: Thing, pose: np.ndarray, name: str, hw: tuple[int, int]) -> np.ndarray:
@@ -72,25 +68,27 @@ def test_a_box_appears_where_the_calibration_puts_it(name: str, place: tuple[flo
     np.testing.assert_allclose(seen[1], expected.max(0), atol=1.6)
 
 
-def test_paint_on_the_road_appears_where_the_map_has_it(small_world: DataConfig) -> None:
+def test_paint_on_the_road_appears_where_the_map_has_it() -> None:
     """The yellow line lies on the border between the two directions of a corridor."""
     layout, ground = road()
-    assert layout.kind != "junction"
     camera = rig((180, 320))["CAM_F0"]
-    ego = layout.ego.at(60.0)
+    path = layout.ego
+    s = path.s[np.argmax(np.abs(path.heading) * (path.s < 130.0))]
+    ego = path.at(float(s))
+    assert abs(ego[2]) > 0.5
     mesh = build_mesh([Thing((Box(0.0, 0.0, 0.0, (1.0, 1.0, 1.0), PURE),))])
     body = Body(np.array([[1e5, 0.0, 0.0]]), np.zeros(1, bool), float(ego[2]))
     image = np.asarray(Renderer((camera,), ground, PALETTE, mesh).render(ego, body)["CAM_F0"])
     own = next(area for area in layout.areas if area.id == "rb-own")
     border = own.ring[len(own.ring) // 2 :]
     local = to_local(np.c_[border, np.zeros(len(border))], ego)
-    local = local[(local[:, 0] > 6.0) & (local[:, 0] < 14.0)]
+    local = local[(local[:, 0] > 5.0) & (local[:, 0] < 16.0)]
     pixels = project(camera, np.c_[local[:, :2], np.zeros(len(local))])
     inside = (pixels[:, 0] > 2) & (pixels[:, 0] < 318) & (pixels[:, 1] < 178)
     assert inside.sum() >= 2
     for u, v in pixels[inside]:
         red, _, blue = image[int(v), int(u)].astype(int)
-        assert red > blue + 60, (u, v, image[int(v), int(u)])
+        assert red > blue + 20, (u, v, image[int(v), int(u)])
 
 
 def test_nearer_things_hide_farther_ones() -> None:
@@ -149,78 +147,10 @@ def test_a_wall_casts_a_shadow_on_the_ground() -> None:
     assert not ahead.any()
 
 
-def frames_of(splits: Splits, small_world: DataConfig) -> list[tuple[Path, list[dict[str, Any]]]]:
-    root = prepare(small_world)
-    return [
-        (root, read_log(root / "navsim_logs" / f"{name}.pkl"))
-        for name in splits.source.index.log_names
-    ]
-
-
-def test_logs_have_the_form_of_openscene(splits: Splits, small_world: DataConfig) -> None:
-    for root, frames in frames_of(splits, small_world):
-        for frame in frames:
-            assert len(frame["token"]) == 16
-            int(frame["token"], 16)
-            assert set(frame["cams"]) == {
-                f"CAM_{n}" for n in ("F0", "L0", "L1", "L2", "R0", "R1", "R2", "B0")
-            }
-            for name, camera in frame["cams"].items():
-                assert camera["sensor2lidar_rotation"].shape == (3, 3)
-                assert camera["distortion"].shape == (5,)
-                assert (root / "sensor_blobs" / camera["data_path"]).exists() == (name in RENDERED)
-            anns = frame["anns"]
-            count = len(anns["gt_names"])
-            assert anns["gt_boxes"].shape == (count, 7)
-            assert anns["gt_velocity_3d"].shape == (count, 3)
-            assert len(anns["track_tokens"]) == len(set(anns["track_tokens"])) == count
-            assert np.sum(frame["driving_command"]) == 1
-            assert frame["roadblock_ids"]
-        image = Image.open(root / "sensor_blobs" / frames[0]["cams"]["CAM_F0"]["data_path"])
-        assert image.size == (80, 45)
-        assert np.diff([frame["timestamp"] for frame in frames]).tolist() == [500_000] * (
-            len(frames) - 1
-        )
-
-
-def test_sweeps_are_neither_empty_nor_huge(splits: Splits, small_world: DataConfig) -> None:
-    for root, frames in frames_of(splits, small_world):
-        sweep = pcd.read(root / "sensor_blobs" / frames[0]["lidar_path"])
-        assert 1000 < len(sweep) < 4000
-        assert (sweep["z"] > 0.2).sum() > 30
-
-
-def test_commands_name_the_turn_that_follows(splits: Splits) -> None:
-    source = splits.source
-    for i in range(len(source.index)):
-        heading = source.future[i, -1, 2]
-        command = source.load(i, frozenset()).command
-        if source.load(i, frozenset()).city == "synthetic-junction" and abs(heading) > 0.6:
-            assert command == ("left" if heading > 0 else "right")
-
-
-def test_maps_lead_along_the_route(splits: Splits, small_world: DataConfig) -> None:
-    root = prepare(small_world)
-    for name in splits.source.index.log_names:
-        area = read_map(root / "maps" / f"{name}.json")
-        lanes = {p.id: p for p in area.polygons if p.layer in ("lane", "lane_connector")}
-        assert set(area.route_lane_ids) <= set(lanes)
-        assert set(area.route_roadblock_ids) <= {
-            p.id for p in area.polygons if p.layer == "roadblock"
-        }
-        assert all(lanes[lane].centerline is not None for lane in area.route_lane_ids)
-
-
-def test_dynamics_agree_with_the_poses(splits: Splits) -> None:
-    source = splits.source
-    for i in range(len(source.index)):
-        _, _, _, _, vx, vy, ax, _ = source.status[i]
-        step = np.hypot(*source.future[i, 0, :2])
-        # Bounded jerk: over half a second, constant acceleration is off by at most j t^3 / 6.
-        expected = max(0.0, vx * 0.5 + ax * 0.125)
-        assert step == pytest.approx(expected, abs=3.4 * 0.5**3 / 6 + 0.1)
-        assert vy == 0.0
-
-
-def test_a_person_waits_then_crosses(small_world: DataConfig) -> None:
-    assert WALKING_SPEED > 0.5
+def test_the_nearer_of_two_walls_is_seen() -> None:
+    walls = [Thing((Box(0.0, 0.0, 0.0, (0.3, 20.0, 4.0), PURE),)) for _ in range(2)]
+    poses = np.array([[15.0, 0.0, 0.0], [10.0, 0.0, 0.0]])
+    points = scan(np.random.default_rng(0), build_mesh(walls), poses)
+    ahead = points[(np.abs(points["y"]) < 0.5 * points["x"]) & (points["z"] > 0.2)]
+    assert len(ahead) > 50
+    assert ahead["x"].max() < 10.5

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import prepare
-from experiments.data.openscene import OpenSceneSource
 from experiments.data.cache import folders_of
+from experiments.data.logs import read_log
+from experiments.data.openscene import OpenSceneSource
 from experiments.settings import DataConfig, SyntheticConfig
 
 SMALL = SyntheticConfig(seed=3, num_logs=6, frames_per_log=16, camera_hw=(45, 80))
-"""One log of each kind of road at least; too few logs for a process of their own."""
+"""All kinds of road, and too few logs for a process of their own."""
 WINDOWS_PER_LOG = 3
 
 
@@ -46,8 +47,14 @@ def first_log(config: DataConfig) -> Path:
     return sorted((Path(config.root) / "navsim_logs").iterdir())[0]
 
 
-def edit_log(path: Path, edit: Callable[[list[dict[str, Any]]], None]) -> None:
+def edit_log(path: Path, edit: Callable[[list[dict[str, Any]]], object]) -> None:
     """Change the frames of a log in place."""
     frames = pickle.loads(path.read_bytes())
     edit(frames)
     path.write_bytes(pickle.dumps(frames))
+
+
+def sensor_file(config: DataConfig, frame: int, camera: str) -> Path:
+    """Return the path of a camera image of the first log."""
+    path: str = read_log(first_log(config))[frame]["cams"][camera]["data_path"]
+    return Path(config.root) / "sensor_blobs" / path
