@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 SCHEMA_VERSION = 1
 
-Outcome = Literal["completed", "task_error", "cancelled", "vanished"]
-"""Why an attempt ended. `vanished`: the process is gone and said nothing."""
+Outcome = Literal["completed", "task_error", "cancelled"]
+"""Why an attempt ended; an attempt without one is running, or its process is gone."""
 
 RunState = Literal["new", "waiting", "pending", "running", "completed", "failed", "unknown"]
 """Where a run stands. `waiting`: for a run that it requires."""

@@ -18,6 +18,9 @@ from launcher.scheduler import Job, JobStatus, Scheduler
 from launcher.states import FINAL, RunStatus
 from launcher.study import Study, status_of
 
+INTERRUPTED = 130
+"""Exit code after ctrl-C, as shells have it."""
+
 
 @dataclass(kw_only=True)
 class Submission:
@@ -60,7 +63,7 @@ class Submission:
             self._ended = follow(study, self.scheduler, self.wanted[0].settings.poll_s)
         except KeyboardInterrupt:
             ui.say(self.scheduler.interrupted())
-            raise
+            raise SystemExit(INTERRUPTED) from None
         report(study)
         return self._ended
 

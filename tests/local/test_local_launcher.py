@@ -1,7 +1,9 @@
 """An unrelated Hydra program uses our launchers by one override, on this machine."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -144,3 +146,28 @@ def test_a_study_folder_is_the_users_own_but_one_that_was_there_keeps_its_mode(
     run("app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=old", "x=1", cwd=project)
     assert old.stat().st_mode & 0o777 == 0o755
     assert (old / "0").stat().st_mode & 0o777 == 0o700
+
+
+def test_ctrl_c_stops_the_local_runs_and_the_same_command_finishes_them(project: Path) -> None:
+    command = [
+        sys.executable, "app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=sweep",
+        "x=1,2,3", "wait_for=/nowhere/gate",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=project, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        started = project / "sweep" / "0" / "attempts" / "001-000.json"
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "interrupted: the local runs were stopped" in said
+    again = launch(project, "x=1,2,3")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("as submitted") == 3
