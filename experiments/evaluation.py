@@ -36,7 +36,7 @@ def evaluate(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     """Score the best checkpoint of the required training run on the test logs."""
     fitting.seed(config.trainer.seed, context)
     splits = datasets(config.data)
-    module = build_planning(config, fitting.encoder_weights(context))
+    module = build_planning(config, fitting.encoder_weights(config, context))
     fitting.load_planner(module, fitting.checkpoint_dir(context.inputs["train"]) / "best.ckpt")
     return score_planner(module, splits, config, context)
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from experiments.models.planning import PlanningModule
 from experiments.sampling import StepBatches, rank_share
-from experiments.settings import TrainerConfig
+from experiments.settings import ExperimentConfig, TrainerConfig
 from launcher.context import RunContext
 from launcher.store import write_bytes
 from launcher.topology import BatchSplit, split_batch
@@ -82,6 +82,7 @@ def trainer(
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     derived = context.trainer_arguments()
     accumulation = batch_split(config, context).accumulation
+    every = min(config.val_every_steps, config.max_steps) * accumulation
     return pl.Trainer(
         **{**derived, "callbacks": [*derived["callbacks"], *callbacks]},
         max_steps=config.max_steps,
@@ -92,7 +93,7 @@ def trainer(
         logger=CSVLogger(save_dir=context.run_dir, name="metrics", version=context.attempt),
         log_every_n_steps=config.log_every_steps,
         check_val_every_n_epoch=None,
-        val_check_interval=config.val_every_steps * accumulation if validate else None,
+        val_check_interval=every if validate else None,
         limit_val_batches=None if validate else 0,
         num_sanity_val_steps=0,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
@@ -106,10 +107,11 @@ def save(path: Path, checkpoint: dict[str, Any]) -> None:
     write_bytes(path, content.getvalue())
 
 
-def encoder_weights(context: RunContext) -> Path | None:
-    """Checkpoint of the pretraining that this run required, if it did."""
-    folder = context.inputs.get("encoder")
-    return None if folder is None else checkpoint_dir(folder) / "ijepa.pth.tar"
+def encoder_weights(config: ExperimentConfig, context: RunContext) -> Path | None:
+    """Checkpoint of the pretraining that this run required, where its backbone wants one."""
+    if config.backbone.weights == "none" or "encoder" not in context.inputs:
+        return None
+    return checkpoint_dir(context.inputs["encoder"]) / "ijepa.pth.tar"
 
 
 def load_planner(module: PlanningModule, path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from launcher.errors import ConfigError, one_of
+from launcher.errors import ConfigError, at_least, one_of
 from launcher.settings import ClusterConfig, ResourcesConfig
 from launcher.settings import register as register_launchers
 
@@ -87,6 +87,7 @@ class DataConfig:
                 f"`data.fraction={self.fraction}` is outside (0, 1]",
                 hint="a label fraction is a share of the training logs, e.g. data.fraction=0.1",
             )
+        at_least("data.num_workers", self.num_workers, 0)
 
 
 @dataclass(kw_only=True)
@@ -134,7 +135,7 @@ class BackboneConfig:
     num_heads: int = 16
     mlp_ratio: float = 4.0
     weights: str = "none"
-    """`none` (random, then trained), or `pretrain` (output of the pretrain task)."""
+    """`none` (random, then trained), or `pretrain` (output of the run required as `encoder`)."""
     which: str = "target_encoder"
     """Encoder taken from an I-JEPA checkpoint: `target_encoder` (the paper) or `encoder`."""
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -186,6 +187,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         one_of("optimizer.name", self.name, ("adam", "adamw"))
         one_of("optimizer.schedule", self.schedule, ("constant", "cosine"))
+        for key in ("lr", "weight_decay", "warmup_steps", "gradient_clip"):
+            at_least(f"optimizer.{key}", getattr(self, key), 0)
 
 
 @dataclass(kw_only=True)
@@ -201,8 +204,14 @@ class TrainerConfig:
     """Most samples a rank may hold at once; accumulation follows."""
     precision: str = "32-true"
     val_every_steps: int = 100
+    """Validation at these steps; a shorter run validates once, at its end."""
     log_every_steps: int = 10
     deterministic: bool = True
+
+    def __post_init__(self) -> None:
+        at_least("trainer.seed", self.seed, 0)
+        for key in ("max_steps", "val_every_steps", "log_every_steps"):
+            at_least(f"trainer.{key}", getattr(self, key), 1)
 
 
 @dataclass(kw_only=True)
@@ -220,6 +229,17 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         one_of("task", self.task, ("train", "evaluate", "pretrain"))
+        if self.task == "pretrain" and self.backbone.name != "ijepa":
+            raise ConfigError(
+                f"`task=pretrain` has no objective for `backbone={self.backbone.name}`",
+                hint="pretraining is for backbone=ijepa",
+            )
+        is_random = self.backbone.name == "ijepa" and self.backbone.weights == "none"
+        if self.task != "pretrain" and is_random and self.finetune.policy == "frozen":
+            raise ConfigError(
+                "`backbone.weights=none` with `finetune.policy=frozen` is a random frozen encoder",
+                hint="use backbone.weights=pretrain, or finetune=full with requires.encoder=null",
+            )
         if self.backbone.name == "ijepa":
             check_vit_sizes(self.backbone, self.data.image_hw)
 

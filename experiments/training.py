@@ -29,7 +29,7 @@ def train(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     """
     fitting.seed(config.trainer.seed, context)
     splits = datasets(config.data)
-    module = build_planning(config, fitting.encoder_weights(context))
+    module = build_planning(config, fitting.encoder_weights(config, context))
     counts = module.parameter_counts()
     log.info(
         "parameters %s; labelled %d tokens of %d logs",

@@ -44,6 +44,12 @@ def nearest(value: str, legal: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def at_least(key: str, value: float, lowest: float) -> None:
+    """Raise ConfigError unless `value` of `key` is `lowest` or more (and a number at all)."""
+    if not value >= lowest:
+        raise ConfigError(f"`{key}={value}` is below {lowest:g}")
+
+
 def one_of(key: str, value: str, legal: tuple[str, ...]) -> None:
     """Raise ConfigError unless `value` is one of the `legal` words for `key`."""
     if value in legal:

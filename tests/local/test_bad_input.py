@@ -28,6 +28,10 @@ pytestmark = pytest.mark.local
         ("resources.gpus=2", "this machine has"),
         ("resources.gpus=3", "nearest that do: 30 or 33"),
         ("trainer.batch_size=0", "batch sizes start at 1"),
+        ("trainer.max_steps=0", "`trainer.max_steps=0` is below 1"),
+        ("optimizer.lr=-1", "`optimizer.lr=-1.0` is below 0"),
+        ("data.num_workers=-1", "`data.num_workers=-1` is below 0"),
+        ("task=pretrain", "has no objective for `backbone=transfuser`"),
         ("backbone=ijepa,", "`backbone=ijepa,`"),
         ("nonsense", "nonsense"),
         ("paths.output_dir=/proc/nowhere", "cannot write `/proc/nowhere`"),
@@ -47,6 +51,12 @@ def test_an_image_that_the_patches_do_not_fill_is_refused_before_submission(
     done = train("backbone=ijepa", "data.image_hw=[50,192]", cwd=tmp_path)
     assert done.returncode == 2
     assert "nearest legal sizes: height 48 or 64" in done.stderr
+
+
+def test_a_random_encoder_is_never_frozen(tmp_path: Path) -> None:
+    done = train("backbone=ijepa", "backbone.weights=none", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "random frozen encoder" in done.stderr
 
 
 def test_without_dash_m_nothing_slips_past_the_launcher(tmp_path: Path) -> None:
