@@ -15,7 +15,6 @@ from launcher.study import RunResult, Study
 
 SCORE = "ade_m"
 """What the figure shows: average displacement error over 4 s [m]; lower is better."""
-METRICS = ("ade_m", "fde_m", "collision_rate", "offroad_rate")
 BASELINE = "constant_velocity"
 HIDDEN = ("key", "train_tokens_sha256", "data_source")
 
@@ -51,13 +50,17 @@ def _baseline(results: Sequence[RunResult]) -> dict[str, float]:
     Raises:
         LauncherError: runs were scored on different tokens, so they cannot share a table.
     """
-    found = {tuple(result.metrics[f"{BASELINE}/{name}"] for name in METRICS) for result in results}
+    prefix = f"{BASELINE}/"
+    found = {
+        tuple((k.removeprefix(prefix), v) for k, v in r.metrics.items() if k.startswith(prefix))
+        for r in results
+    }
     if len(found) > 1:
         raise LauncherError(
             f"the runs were scored on different test tokens: the baseline has {len(found)} values",
             hint="compare runs with the same data.* settings; data.fraction may differ",
         )
-    return dict(zip(METRICS, found.pop(), strict=True))
+    return dict(found.pop())
 
 
 def _points(results: Sequence[RunResult]) -> list[Point]:

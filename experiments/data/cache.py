@@ -25,8 +25,6 @@ from launcher.errors import ConfigError
 _log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-_WAIT_S = 900.0
-"""A process that waits longer for another's work does it itself."""
 _SOURCES = ("synthetic", "frames.py", "pcd.py", "vehicle.py")
 """What the generator consists of, relative to this folder."""
 
@@ -38,16 +36,18 @@ def prepare(config: DataConfig) -> Path:
     by one rename, complete or not at all; a lock only spares them double work.
 
     Raises:
-        ConfigError: `openscene` folders that do not exist.
+        ConfigError: `openscene` folders that do not exist, a world that cannot be.
         DataError: the cached folder was damaged.
     """
     if config.source == "openscene":
         folders_of(config, Path(config.root))
         return Path(config.root)
+    _require_possible(config.synthetic)
     final = Path(config.root) / f"synthetic-{content_hash(config.synthetic)[:12]}"
     if not final.exists():
         _require_writable(final.parent)
-        with _locked(final.parent / f".{final.name}.lock"):
+        lock = final.parent / f".{final.name}.lock"
+        with _locked(lock, patience_s=_patience_s(config.synthetic)):
             if not final.exists():
                 _build(config.synthetic, final)
     if not (final / MANIFEST).is_file():
@@ -56,6 +56,18 @@ def prepare(config: DataConfig) -> Path:
             hint=f"rm -r {final}  # it will be generated again",
         )
     return final
+
+
+def _require_possible(config: SyntheticConfig) -> None:
+    height, width = config.camera_hw
+    least = {"seed": 0, "num_logs": 1, "frames_per_log": 2, "camera_hw": 16}
+    values = {**vars(config), "camera_hw": min(height, width)}
+    for key, smallest in least.items():
+        if values[key] < smallest:
+            raise ConfigError(
+                f"`data.synthetic.{key}={getattr(config, key)}` is too small",
+                hint=f"the least is {smallest}",
+            )
 
 
 def _require_writable(root: Path) -> None:
@@ -78,7 +90,7 @@ def folders_of(config: DataConfig, root: Path) -> Folders:
     real = config.source == "openscene"
     logs = Path(config.logs) if real and config.logs else root / LOGS
     sensors = Path(config.sensors) if real and config.sensors else root / SENSORS
-    for key, path in (("data.root", root), ("data.logs", logs), ("data.sensors", sensors)):
+    for key, path in (("data.logs", logs), ("data.sensors", sensors)):
         if not path.is_dir():
             raise ConfigError(
                 f"`{key}={path}` is not a folder",
@@ -108,10 +120,17 @@ def manifest_of(root: Path) -> dict[str, int | str]:
     return {"schema_version": 1, "num_files": len(files), "sha256": digest.hexdigest()}
 
 
+def _patience_s(config: SyntheticConfig) -> float:
+    """Return how long to wait for another's work: ten times what it takes on one core."""
+    height, width = config.camera_hw
+    frame_s = 0.005 + 2e-7 * height * width
+    return 60.0 + 10 * config.num_logs * (0.1 + config.frames_per_log * frame_s)
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, patience_s: float) -> Iterator[None]:
     """Hold the lock, if the file system has locks; the rename decides without them too."""
-    lock = FileLock(path, timeout=_WAIT_S)
+    lock = FileLock(path, timeout=patience_s)
     try:
         lock.acquire()
     except (OSError, NotImplementedError) as error:

@@ -5,6 +5,7 @@ The generated data set is written in the same format and read by this very modul
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from experiments.data.logs import FrameTable, concatenate, frame_table, read_log
 from experiments.data.maps import PolygonMap, read_map
 from experiments.data.source import Sample, SceneIndex, Sensor, Traffic
 from experiments.settings import COMMANDS, POSES, DataConfig
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _KEPT_LOGS = 4
@@ -56,11 +59,12 @@ class OpenSceneSource:
         self._first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self.frame_log = np.repeat(np.arange(len(paths), dtype=np.int32), lengths)
         current = _windows(config, self._first, lengths)
-        current = current[self._frames.has_route[current]]
+        current = _with_route(current, self._frames, folders)
         self.index = _index(self._frames, self.frame_log, current, [path.stem for path in paths])
         self.status = _status(self._frames, current)
         self.future = _future(self._frames, current)
         self.pose = self._frames.pose[current]
+        self.has_maps = folders.maps.is_dir()
         self._logs: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._maps: OrderedDict[int, PolygonMap] = OrderedDict()
 
@@ -162,6 +166,18 @@ def _windows(config: DataConfig, first: Any, lengths: Any) -> NDArray[np.int64]:
         for start, length in zip(first, lengths, strict=True)
     ]
     return np.concatenate(starts).astype(np.int64) + config.num_history_frames - 1
+
+
+def _with_route(
+    current: NDArray[np.int64], frames: FrameTable, folders: Folders
+) -> NDArray[np.int64]:
+    """Leave out windows whose current frame has no route, as NAVSIM's scene filters do."""
+    kept = current[frames.has_route[current]]
+    if len(kept) == 0:
+        raise DataError(f"no frame of the logs in `{folders.logs}` has a route")
+    if len(kept) < len(current):
+        _log.info("%d of %d windows have no route", len(current) - len(kept), len(current))
+    return kept
 
 
 def _index(frames: FrameTable, frame_log: NDArray[np.int32], current: NDArray[np.int64],

@@ -107,6 +107,10 @@ class SceneSource(Protocol):
     def frame_log(self) -> NDArray[np.int32]:
         """(F,) log of every frame, also of those that are no window's current frame."""
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether maps come with the logs; NAVSIM's own data has none of this project's form."""
+
     def load(self, i: int, sensors: frozenset[Sensor]) -> Sample:
         """Read window `i`; raises DataError for a missing or torn sensor file."""
 

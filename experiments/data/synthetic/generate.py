@@ -26,6 +26,7 @@ from experiments.settings import SyntheticConfig
 
 LOGS, SENSORS, MAPS = "navsim_logs", "sensor_blobs", "maps"
 """Folders of a data set."""
+_SENSOR_NAMES = (*RENDERED, "MergedPointCloud")
 _QUALITY = 90
 _LOGS_PER_WORKER = 4
 """Fewer logs than this are not worth a process."""
@@ -48,9 +49,6 @@ def write_log(config: SyntheticConfig, root: Path, number: int) -> None:
     (root / MAPS / f"{context.name}.json").write_text(text)
     _write_images(context, root / SENSORS, world, stage)
     _write_sweeps(context, root / SENSORS, stage)
-
-
-_SENSOR_NAMES = (*RENDERED, "MergedPointCloud")
 
 
 def _write_images(context: LogContext, sensors: Path, world: World, stage: Stage) -> None:

@@ -31,7 +31,8 @@ def _azimuths() -> tuple[Floats, Floats]:
     return np.round(np.cos(angles), 9), np.round(np.sin(angles), 9)
 
 
-_COS, _SIN = _azimuths()
+_COS, _SIN = (values.astype(np.float32) for values in _azimuths())
+_TINY = np.float32(1e-6)
 
 
 def _boxes(mesh: Mesh, poses: Floats) -> Floats:
@@ -49,16 +50,17 @@ def _boxes(mesh: Mesh, poses: Floats) -> Floats:
 
 def _entries(boxes: Floats) -> Floats:
     """Return the (azimuths, B) distances at which rays enter boxes, infinite where they miss."""
-    x, y, _, length, width, _, cos, sin = boxes.T
+    x, y, _, length, width, _, cos, sin = boxes.astype(np.float32).T
     ox, oy = -(cos * x + sin * y), sin * x - cos * y
     dx = cos * _COS[:, None] + sin * _SIN[:, None]
     dy = cos * _SIN[:, None] - sin * _COS[:, None]
-    dx, dy = np.where(np.abs(dx) < 1e-9, 1e-9, dx), np.where(np.abs(dy) < 1e-9, 1e-9, dy)
-    reach_x, reach_y = length / np.abs(dx), width / np.abs(dy)
-    mid_x, mid_y = -ox / dx, -oy / dy
+    # A ray along a side would divide by zero; it meets the box at its ends as well.
+    along_x, along_y = 1 / np.where(dx == 0, _TINY, dx), 1 / np.where(dy == 0, _TINY, dy)
+    mid_x, reach_x = -ox * along_x, length * np.abs(along_x)
+    mid_y, reach_y = -oy * along_y, width * np.abs(along_y)
     enters = np.maximum(mid_x - reach_x, mid_y - reach_y)
     leaves = np.minimum(mid_x + reach_x, mid_y + reach_y)
-    return np.where((enters < leaves) & (enters > 0.5), enters, np.inf)
+    return np.where((enters < leaves) & (enters > 0.5), enters, np.inf).astype(np.float64)
 
 
 def _distances(boxes: Floats) -> tuple[Floats, NDArray[np.bool_]]:

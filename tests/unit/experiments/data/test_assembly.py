@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,3 +48,8 @@ def test_the_summary_counts_logs_and_tokens(splits: Splits) -> None:
 def test_too_few_logs_for_a_split_are_refused(small_world: DataConfig) -> None:
     with pytest.raises(ConfigError, match="none of 6 drives"):
         datasets(replace(small_world, val_share=0.5, test_share=0.5))
+
+
+def test_data_and_scores_do_without_torch() -> None:
+    code = "import sys, experiments.data, experiments.scoring; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[4])

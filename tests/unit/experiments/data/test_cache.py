@@ -127,6 +127,17 @@ def test_a_damaged_folder_comes_with_a_remedy(tmp_path: Path) -> None:
         prepare(config_for(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", -1), ("num_logs", 0), ("frames_per_log", 1), ("camera_hw", (90, 8))],
+)
+def test_a_world_that_cannot_be_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    config = DataConfig(root=str(tmp_path), synthetic=SyntheticConfig(**{key: value}))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=rf"data\.synthetic\.{key}="):
+        prepare(config)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"data\.root"):
@@ -134,7 +145,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_recorded_data_is_refused_by_key(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data\.root=.*nowhere"):
+    with pytest.raises(ConfigError, match=r"data\.logs=.*nowhere"):
         prepare(DataConfig(source="openscene", root=str(tmp_path / "nowhere")))
     with pytest.raises(ConfigError, match=r"data\.logs=.*navsim_logs"):
         prepare(DataConfig(source="openscene", root=str(tmp_path)))
@@ -143,6 +154,18 @@ def test_missing_recorded_data_is_refused_by_key(tmp_path: Path) -> None:
         prepare(DataConfig(source="openscene", root=str(tmp_path)))
     (tmp_path / "sensor_blobs").mkdir()
     assert prepare(DataConfig(source="openscene", root=str(tmp_path))) == tmp_path
+
+
+def test_logs_and_sensors_may_lie_apart(tmp_path: Path) -> None:
+    for name in ("logs", "blobs"):
+        (tmp_path / name).mkdir()
+    config = DataConfig(
+        source="openscene",
+        root="elsewhere",
+        logs=str(tmp_path / "logs"),
+        sensors=str(tmp_path / "blobs"),
+    )
+    assert prepare(config) == Path("elsewhere")
 
 
 def test_several_workers_give_the_bytes_of_one(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.data import DataError, Sensor, Splits
-from experiments.data.frames import quaternion_of, to_global, yaw_of
+from experiments.data.frames import quaternion_of, to_global, wrap, yaw_of
 from experiments.data.logs import read_log
 from experiments.settings import COMMANDS, DataConfig
 from tests.unit.experiments.data.worlds import (
@@ -125,6 +125,15 @@ def test_moving_objects_move_by_their_velocity(splits: Splits) -> None:
     assert seen > 20
 
 
+def test_cars_face_the_way_they_drive_also_later_on(splits: Splits) -> None:
+    source = splits.source
+    for i in range(len(source.index)):
+        traffic = source.boxes(i)
+        fast = np.hypot(*traffic.velocity.T) > 1.0
+        way = np.arctan2(traffic.velocity[fast, 1], traffic.velocity[fast, 0])
+        assert np.abs(wrap(traffic.box[fast, 4] - way)).max(initial=0.0) < 1e-3
+
+
 def test_traffic_covers_five_seconds(splits: Splits) -> None:
     assert np.unique(splits.source.boxes(0).step).tolist() == list(range(11))
 
@@ -178,6 +187,13 @@ def test_a_folder_without_logs_is_refused(recorded: DataConfig, tmp_path: Path) 
 def test_frames_without_a_route_are_no_windows(recorded: DataConfig) -> None:
     edit_log(first_log(recorded), lambda frames: frames[3].update(roadblock_ids=[]))
     assert len(open_copy(recorded).index) == 2 * WINDOWS_PER_LOG - 1
+
+
+def test_logs_without_any_route_are_refused(recorded: DataConfig) -> None:
+    for path in (Path(recorded.root) / "navsim_logs").iterdir():
+        edit_log(path, lambda frames: [frame.update(roadblock_ids=[]) for frame in frames])
+    with pytest.raises(DataError, match="has a route"):
+        open_copy(recorded)
 
 
 def test_annotations_that_are_not_finite_are_refused(recorded: DataConfig) -> None:

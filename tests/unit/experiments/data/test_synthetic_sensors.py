@@ -8,6 +8,7 @@ import pytest
 from experiments.data.frames import corners, to_local
 from experiments.data.synthetic.actors import Actor
 from experiments.data.synthetic.cameras import Camera, rig
+from experiments.data.synthetic.ground_view import view_ground
 from experiments.data.synthetic.layout import Layout
 from experiments.data.synthetic.lidar import scan
 from experiments.data.synthetic.mesh import Box, Thing, build_mesh, thing_of
@@ -89,6 +90,15 @@ def test_paint_on_the_road_appears_where_the_map_has_it() -> None:
     for u, v in pixels[inside]:
         red, _, blue = image[int(v), int(u)].astype(int)
         assert red > blue + 20, (u, v, image[int(v), int(u)])
+
+
+def test_the_ground_under_a_pixel_projects_back_to_its_middle() -> None:
+    camera = rig((90, 160))["CAM_L0"]
+    view = view_ground(camera, road()[1])
+    pixels = project(camera, np.stack([view.x, view.y, np.zeros_like(view.x)], axis=-1))
+    rows, columns = np.mgrid[view.rows : 90, 0:160]
+    expected = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=-1)
+    np.testing.assert_allclose(pixels, expected, atol=1e-3)
 
 
 def test_nearer_things_hide_farther_ones() -> None:

@@ -8,8 +8,10 @@ import shapely
 
 from experiments.data.frames import corners
 from experiments.data.synthetic.actors import WALKING_SPEED, Actor, crossing_walker
+from experiments.data.synthetic.junction import junction
 from experiments.data.synthetic.motion import STEP_S, STEPS_PER_FRAME, Driver, Stop, drive
 from experiments.data.synthetic.paths import bend, join, line, turn
+from experiments.data.synthetic.story import write_story
 from experiments.data.synthetic.world import World, build_world
 from experiments.data.vehicle import FRONT_M, footprints
 from experiments.settings import SyntheticConfig
@@ -92,6 +94,20 @@ def test_nobody_passes_a_red_light(worlds: list[World]) -> None:
         assert red_until_s is not None
         steps = int(red_until_s / STEP_S)
         assert world.story.ego.s[:steps].max() + FRONT_M < crossing.enters_s
+
+
+def test_a_red_light_that_is_seen_late_is_still_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.data.synthetic.junction._FIRST_SIGHT_M", (12.0, 13.0))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        layout = junction(rng, "straight", 150.0)
+        story = write_story(rng, layout, 116, plot=0.6)
+        if story is None:
+            continue
+        assert story.red_until_s is not None
+        assert layout.crossing is not None
+        closed = story.ego.s[: int(story.red_until_s / STEP_S)]
+        assert closed.max() + FRONT_M < layout.crossing.enters_s - 4.0
 
 
 def test_a_pedestrian_waits_at_the_kerb_and_then_crosses() -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from experiments.data import Splits
 from experiments.scoring import constant_velocity, score
+from experiments.settings import DataConfig
+from tests.unit.experiments.data.worlds import copy_logs, open_copy
 
 
 def everything(splits: Splits) -> np.ndarray:
@@ -35,6 +40,17 @@ def test_values_come_in_the_order_of_the_indices(splits: Splits) -> None:
     for name, values in forward.items():
         assert values.shape == every.shape
         np.testing.assert_array_equal(values, backward[name][::-1])
+
+
+def test_without_maps_leaving_the_road_is_not_scored(
+    small_world: DataConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded = copy_logs(small_world, tmp_path / "recorded")
+    shutil.rmtree(Path(recorded.root) / "maps")
+    source = open_copy(recorded)
+    means = score(source, np.array([0]), source.future[:1]).means
+    assert set(means) == {"ade", "fde", "heading_error", "collides"}
+    assert "not scored" in caplog.text
 
 
 def test_a_plan_for_another_number_of_scenes_is_refused(splits: Splits) -> None:
