@@ -11,7 +11,7 @@ from experiments.figures import Point, score_against_fraction
 from launcher import ui
 from launcher.errors import LauncherError
 from launcher.store import write_bytes
-from launcher.study import RunResult, Study
+from launcher.studies import RunResult, Study
 
 SCORE = "ade_m"
 """What the figure shows: average displacement error over 4 s [m]; lower is better."""

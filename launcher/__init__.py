@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launcher.context import RunContext, current
     from launcher.entry import main
-    from launcher.study import Study
+    from launcher.studies import Study, study
 
 __version__ = "0.1.0"
-__all__ = ["RunContext", "Study", "__version__", "current", "main"]
+__all__ = ["RunContext", "Study", "__version__", "current", "main", "study"]
 
-_HOMES = {"RunContext": "context", "current": "context", "main": "entry", "Study": "study"}
+_HOMES = {
+    "RunContext": "context",
+    "Study": "studies",
+    "current": "context",
+    "main": "entry",
+    "study": "studies",
+}
 
 
 def __getattr__(name: str) -> Any:

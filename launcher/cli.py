@@ -13,7 +13,7 @@ import typer
 from launcher import messages, store, ui
 from launcher.errors import LauncherError
 from launcher.scheduler import Scheduler
-from launcher.study import Study
+from launcher.studies import Study
 from launcher.submit import report
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)

@@ -15,7 +15,7 @@ from launcher.errors import SubmissionError
 from launcher.freeze import freeze_config
 from launcher.job import Payload, run_attempt
 from launcher.records import SubmissionRecord
-from launcher.study import Study
+from launcher.studies import Study
 from launcher.submit import declare, report, with_required
 
 

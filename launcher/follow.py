@@ -8,7 +8,7 @@ from collections.abc import Callable
 from launcher import ui
 from launcher.scheduler.base import Scheduler
 from launcher.states import FINAL, RunStatus
-from launcher.study import Study
+from launcher.studies import Study
 
 HEARTBEAT_S = 60.0
 """Without a terminal, a line is printed at least this often."""

@@ -16,7 +16,7 @@ from launcher.freeze import FrozenCode, freeze_code, freeze_run
 from launcher.records import RunEntry, StudyRecord, SubmissionRecord
 from launcher.scheduler import Job, JobStatus, Scheduler
 from launcher.states import FINAL, RunStatus
-from launcher.study import Study, status_of
+from launcher.studies import Study, status_of
 
 INTERRUPTED = 130
 """Exit code after ctrl-C, as shells have it."""

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.programs import PLAIN_PROJECT, run
+from tests.programs import PLAIN_PROJECT, REPOSITORY, run
 
 pytestmark = pytest.mark.local
 
@@ -171,3 +172,17 @@ def test_ctrl_c_stops_the_local_runs_and_the_same_command_finishes_them(project:
     again = launch(project, "x=1,2,3")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("as submitted") == 3
+
+
+def test_the_notebook_reads_a_study_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=outputs/s", "x=1,2", cwd=project)
+    folder = project / "notebooks"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    notebook = json.loads((REPOSITORY / "notebooks" / "01_read_a_study.ipynb").read_text())
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert [row["double"] for row in names["rows"]] == [2.0, 4.0]
+    assert [row["x"] for row in names["rows"]] == ["1", "2"]

@@ -7,7 +7,7 @@ import pytest
 from experiments.figures import Point, score_against_fraction
 from experiments.report import tabulate
 from launcher.errors import LauncherError
-from launcher.study import RunResult
+from launcher.studies import RunResult
 
 BASELINE = {
     "constant_velocity/ade_m": 3.0,

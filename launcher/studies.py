@@ -79,6 +79,15 @@ class Study:
         return found
 
 
+def study(name: str | None = None, root: str | Path = "outputs") -> Study:
+    """The study of that name or folder; without a name the one that changed last below `root`.
+
+    Raises:
+        StoreError: there is none.
+    """
+    return Study(store.find_study(name, Path(root)))
+
+
 def status_of(entry: RunEntry, job: JobStatus | None) -> RunStatus:
     """How one run stands."""
     run_dir = Path(entry.run_dir)
