@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.settings import DataConfig, from_config
+from experiments.settings import DataConfig, ExperimentConfig, from_config
 from launcher.errors import ConfigError
 from launcher.topology import shape_of, split_batch
 
@@ -19,6 +19,7 @@ def check(config: Any) -> None:
         ConfigError: what is wrong with which key.
     """
     experiment = from_config(config)
+    _check_task(experiment)
     if experiment.data.source == "openscene":
         _check_folders(experiment.data)
     resources: Any = OmegaConf.to_object(config.resources)
@@ -26,6 +27,21 @@ def check(config: Any) -> None:
     shape = shape_of(resources, cluster)
     recipe = experiment.trainer
     split_batch(recipe.batch_size, shape.world_size, recipe.max_micro_batch_size)
+
+
+def _check_task(experiment: ExperimentConfig) -> None:
+    backbone = experiment.backbone
+    if experiment.task == "pretrain" and backbone.name != "ijepa":
+        raise ConfigError(
+            f"`task=pretrain` has no objective for `backbone={backbone.name}`",
+            hint="pretraining is for backbone=ijepa",
+        )
+    is_random = backbone.name == "ijepa" and backbone.weights == "none"
+    if experiment.task != "pretrain" and is_random and experiment.finetune.policy == "frozen":
+        raise ConfigError(
+            "`backbone.weights=none` with `finetune.policy=frozen` is a random frozen encoder",
+            hint="use backbone.weights=pretrain, or finetune=full with requires.encoder=null",
+        )
 
 
 def _check_folders(data: DataConfig) -> None:

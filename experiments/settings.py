@@ -229,17 +229,6 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         one_of("task", self.task, ("train", "evaluate", "pretrain"))
-        if self.task == "pretrain" and self.backbone.name != "ijepa":
-            raise ConfigError(
-                f"`task=pretrain` has no objective for `backbone={self.backbone.name}`",
-                hint="pretraining is for backbone=ijepa",
-            )
-        is_random = self.backbone.name == "ijepa" and self.backbone.weights == "none"
-        if self.task != "pretrain" and is_random and self.finetune.policy == "frozen":
-            raise ConfigError(
-                "`backbone.weights=none` with `finetune.policy=frozen` is a random frozen encoder",
-                hint="use backbone.weights=pretrain, or finetune=full with requires.encoder=null",
-            )
         if self.backbone.name == "ijepa":
             check_vit_sizes(self.backbone, self.data.image_hw)
 
