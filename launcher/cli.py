@@ -55,8 +55,8 @@ def results(study: StudyName = None, root: Root = OUTPUTS, as_json: AsJson = Fal
 def list_studies(root: Root = OUTPUTS, as_json: AsJson = False) -> None:
     """List the studies below the output folder, the latest first."""
     rows = []
-    for path in sorted(root.glob("*/study.json"), key=lambda p: p.stat().st_mtime, reverse=True):
-        record = store.read_study(path.parent)
+    for folder in reversed(store.known_studies(root)):
+        record = store.read_study(folder)
         rows.append(
             {
                 "study": record.study_id,

@@ -171,17 +171,27 @@ def find_study(name: str | None, root: Path) -> Path:
     """
     if name is not None and (Path(name) / "study.json").exists():
         return Path(name)
-    known = sorted(root.glob("*/study.json"), key=lambda path: path.stat().st_mtime)
-    if not known:
+    known = known_studies(root)
+    if name is None:
+        return known[-1]
+    for folder in known:
+        if folder.name == name:
+            return folder
+    raise StoreError(
+        f"no study `{name}` in `{root}`",
+        hint="known: " + ", ".join(folder.name for folder in known[-5:]),
+    )
+
+
+def known_studies(root: Path) -> list[Path]:
+    """Folders of the studies below `root`, the one that changed last at the end.
+
+    Raises:
+        StoreError: there is none.
+    """
+    records = sorted(root.glob("*/study.json"), key=lambda path: path.stat().st_mtime)
+    if not records:
         raise StoreError(
             f"no study in `{root}`", hint="name its folder, or start one with train.py -m ..."
         )
-    if name is None:
-        return known[-1].parent
-    for path in known:
-        if path.parent.name == name:
-            return path.parent
-    raise StoreError(
-        f"no study `{name}` in `{root}`",
-        hint="known: " + ", ".join(path.parent.name for path in known[-5:]),
-    )
+    return [path.parent for path in records]
