@@ -80,11 +80,11 @@ def trainer(
     """The Trainer: the launcher decides devices, the config decides how long."""
     # Lightning advertises at this level; what it has to say as a warning still comes through.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    derived = context.trainer_arguments()
     accumulation = batch_split(config, context).accumulation
     every = min(config.val_every_steps, config.max_steps) * accumulation
     return pl.Trainer(
-        **{**derived, "callbacks": [*derived["callbacks"], *callbacks]},
+        **context.trainer_arguments(),
+        callbacks=callbacks,
         max_steps=config.max_steps,
         accumulate_grad_batches=accumulation,
         precision=config.precision,  # type: ignore[arg-type]

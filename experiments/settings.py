@@ -263,6 +263,18 @@ class RootConfig(ExperimentConfig):
     requires: dict[str, Any] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    """Short for hydra.launcher.dry_run, as are the following for their namesakes."""
+    show_script: bool = False
+    yes: bool = False
+    force: bool = False
+    failed: str | None = None
+    unwanted: str = "keep"
+    wait: bool | None = None
+
+
+ALIASES = ("dry_run", "show_script", "yes", "force", "failed", "unwanted", "wait")
+"""Keys of our config that stand for `hydra.launcher.<key>`."""
 
 
 def register() -> None:
@@ -276,6 +288,7 @@ def register() -> None:
         shared_dir="${paths.output_dir}/prerequisites",
         validate=["experiments.preflight:check"],
         report="experiments.report:write",
+        **{name: f"${{{name}}}" for name in ALIASES},
     )
 
 

@@ -1,6 +1,6 @@
 """Hydra 1.3 accepts launchers only from this namespace package; the classes live in launcher/."""
 
-from launcher import resolvers, settings
+from launcher import resolvers, settings, sweeper
 from launcher.plugin import DebugLauncherBase, LocalLauncherBase, SlurmLauncherBase
 
 
@@ -16,5 +16,10 @@ class DebugLauncher(DebugLauncherBase):
     """Chosen by hydra/launcher=debug."""
 
 
+class StudySweeper(sweeper.StudySweeperBase):
+    """Chosen by hydra/sweeper=study."""
+
+
 settings.register()
+sweeper.register()
 resolvers.register()

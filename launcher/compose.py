@@ -16,6 +16,7 @@ from launcher import identity, resolvers
 from launcher.errors import ConfigError
 from launcher.hydra_config import editable, shared_store, without_hydra
 from launcher.settings import StudyLauncherConf
+from launcher.sweeping import SweepConfigs
 from launcher.topology import Shape, shape_of
 
 
@@ -37,8 +38,7 @@ class Composer:
     """Composes runs as the sweep of one Hydra command."""
 
     def __init__(self, hydra_context: HydraContext, master: DictConfig) -> None:
-        self._loader = hydra_context.config_loader
-        self._master = master
+        self._configs = SweepConfigs(hydra_context.config_loader, master)
         self._sweep_dir = Path(str(master.hydra.sweep.dir)).absolute()
         self._required: dict[str, WantedRun] = {}
 
@@ -64,8 +64,9 @@ class Composer:
 
     def _run(self, overrides: list[str], name: str, number: int) -> WantedRun:
         config = self._compose(overrides, number)
+        key = resolvers.key_of(config)
         run_dir = self._sweep_dir / str(config.hydra.sweep.subdir)
-        return self._wanted(config, overrides, name, run_dir, chain=())
+        return self._wanted(config, key, overrides, name, run_dir, chain=())
 
     def _require(
         self, overrides: list[str], label: str, extra: list[str], chain: tuple[str, ...]
@@ -74,7 +75,7 @@ class Composer:
         changed = {_key_of(override) for override in extra}
         theirs = [*(o for o in overrides if _key_of(o) not in changed), *extra]
         config = self._compose(theirs, 0)
-        key = identity.run_key(config, resolvers.key_exclude(config))
+        key = resolvers.key_of(config)
         if key in chain:
             raise ConfigError(
                 f"`requires.{label}` makes a run wait for itself: {' '.join(theirs)}",
@@ -83,11 +84,11 @@ class Composer:
         if key not in self._required:
             run_dir = Path(_settings(config).shared_dir).resolve() / key
             name = f"{label} {key[:6]}"
-            self._required[key] = self._wanted(config, theirs, name, run_dir, chain=chain)
+            self._required[key] = self._wanted(config, key, theirs, name, run_dir, chain=chain)
         return self._required[key]
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
-        config = self._loader.load_sweep_config(self._master, overrides)
+        config = self._configs.compose(overrides)
         with editable(config):
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
@@ -100,6 +101,7 @@ class Composer:
     def _wanted(
         self,
         config: DictConfig,
+        key: str,
         overrides: list[str],
         name: str,
         run_dir: Path,
@@ -109,7 +111,6 @@ class Composer:
         settings = _settings(config)
         for validate in settings.validate:
             load_function(validate)(without_hydra(config))
-        key = identity.run_key(config, resolvers.key_exclude(config))
         with editable(config):
             config.hydra.sweep.dir = str(run_dir.parent)
             config.hydra.sweep.subdir = run_dir.name
@@ -164,12 +165,18 @@ def _refuse_collisions(runs: Sequence[WantedRun]) -> None:
     seen: dict[Path, WantedRun] = {}
     for run in runs:
         other = seen.setdefault(run.run_dir, run)
-        if other is not run:
+        if other is run:
+            continue
+        pair = f"`{' '.join(other.overrides)}` and `{' '.join(run.overrides)}`"
+        if other.key == run.key:
             raise ConfigError(
-                f"runs `{' '.join(other.overrides)}` and `{' '.join(run.overrides)}` are the same"
-                f" run ({run.key})",
+                f"runs {pair} are the same run ({run.key})",
                 hint="drop one of them, or sweep something that changes the science",
             )
+        raise ConfigError(
+            f"runs {pair} have the same folder `{run.run_dir}`",
+            hint="let hydra.sweep.subdir differ, e.g. ${hydra.job.num} or ${run_key:}",
+        )
 
 
 def load_function(path: str) -> Callable[..., Any]:

@@ -42,6 +42,11 @@ class RunContext:
 _current: RunContext | None = None
 
 
+def running() -> RunContext | None:
+    """The run that this process belongs to, or None outside of runs."""
+    return _current
+
+
 def current() -> RunContext:
     """The run that this process belongs to.
 

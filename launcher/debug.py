@@ -16,11 +16,15 @@ from launcher.freeze import freeze_config
 from launcher.job import Payload, run_attempt
 from launcher.records import SubmissionRecord
 from launcher.studies import Study
-from launcher.submit import declare, report, with_required
+from launcher.submit import Declared, declare, next_number, report, with_required
 
 
 def run_in_process(
-    study_dir: Path, wanted: list[WantedRun], task: Callable[..., Any], overrides: list[str]
+    study_dir: Path,
+    wanted: list[WantedRun],
+    task: Callable[..., Any],
+    declared: Declared,
+    overrides: list[str],
 ) -> Sequence[JobReturn]:
     """Run all runs here; the first exception ends the study, with its own traceback.
 
@@ -35,7 +39,8 @@ def run_in_process(
                 hint="use hydra/launcher=local, or resources.gpus=1",
             )
     store.prepare_study(study_dir)
-    declare(study_dir, wanted, "debug", overrides)
+    settings = wanted[0].settings
+    declare(study_dir, declared, settings, scheduler="debug", overrides=overrides)
     returned = {run.key: _run(run, task) for run in runs}
     report(Study(study_dir))
     return [returned[run.key] for run in wanted]
@@ -43,23 +48,22 @@ def run_in_process(
 
 def _run(run: WantedRun, task: Callable[..., Any]) -> JobReturn:
     ui.say(f"debug: {run.name}")
-    sent = store.submission(run.run_dir)
-    number = sent.number + 1 if sent else 1
-    freeze_config(run, number)
-    store.write_record(
-        run.run_dir / "submission.json",
-        SubmissionRecord(
-            key=run.key,
-            number=number,
-            scheduler="debug",
-            token="debug",
-            job_id="debug",
-            submitted=store.now(),
-            shape=str(run.shape),
-            code="working tree",
-            commit="",
-        ),
+    number = next_number(run)
+    config = freeze_config(run, number)
+    sent = SubmissionRecord(
+        key=run.key,
+        name=run.name,
+        number=number,
+        scheduler="debug",
+        token="debug",
+        job_id="debug",
+        submitted=store.now(),
+        shape=run.shape,
+        code="working tree",
+        config=str(config),
+        payload="",
     )
+    store.write_submission(run.run_dir, sent)
     context = RunContext(
         run_dir=run.run_dir,
         key=run.key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from launcher import ui
 from launcher.scheduler.base import Scheduler
@@ -12,6 +12,8 @@ from launcher.studies import Study
 
 HEARTBEAT_S = 60.0
 """Without a terminal, a line is printed at least this often."""
+FEED_S = 30.0
+"""Time between two tries to send what a submit limit left."""
 
 
 def follow(
@@ -19,9 +21,23 @@ def follow(
     scheduler: Scheduler,
     poll_s: float,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    blocked: Collection[str] = (),
+    only: Collection[str] | None = None,
+    feed: Callable[[], None] | None = None,
 ) -> list[RunStatus]:
-    """Poll until every run is in a final state; returns how they ended."""
-    started = time.monotonic()
+    """Poll until every run is in a final state; returns how they ended.
+
+    Args:
+        study: What to follow.
+        scheduler: Who has its jobs.
+        poll_s: Time between two looks [s].
+        sleep: For tests.
+        blocked: Keys of runs that will never start; they are not waited for.
+        only: Keys of the runs that are waited for; None for all.
+        feed: Called now and then while some runs are not sent yet.
+    """
+    started = fed = time.monotonic()
     lines = _Lines()
     with ui.live(ui.is_interactive()) as live:
         while True:
@@ -29,9 +45,14 @@ def follow(
             if live is None:
                 lines.show(statuses, time.monotonic() - started)
             else:
-                live.update(ui.status_table(statuses), refresh=True)
-            if all(status.state in FINAL for status in statuses):
+                live.update(ui.status_table(list(enumerate(statuses))), refresh=True)
+            awaited = [s for s in statuses if s.key not in blocked and (not only or s.key in only)]
+            if all(status.state in FINAL for status in awaited):
                 return statuses
+            is_held = any(status.state == "held" for status in awaited)
+            if feed is not None and is_held and time.monotonic() - fed > FEED_S:
+                fed = time.monotonic()
+                feed()
             sleep(poll_s)
 
 
@@ -59,5 +80,5 @@ def _detail(status: RunStatus) -> str:
     if status.state == "completed":
         return f"in {ui.elapsed(status)}"
     if status.state == "running":
-        return f"job {status.job_id.rpartition('/')[2]}"
+        return f"job {status.job_id.rpartition('/')[2]}" if status.job_id else ""
     return status.reason

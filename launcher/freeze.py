@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from enum import Enum
+from pathlib import Path, PurePath
 from typing import Any
 
 import cloudpickle
+import yaml
 from hydra.core.singleton import Singleton
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import OmegaConfDumper
 
-from launcher import snapshot, store
+from launcher import identity, snapshot, store
 from launcher.compose import WantedRun
-from launcher.hydra_config import without_hydra
-from launcher.job import Attempt, Payload
+from launcher.job import Payload
+from launcher.records import SubmissionRecord
+from launcher.scheduler.base import Job
+from launcher.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,49 +34,98 @@ class FrozenCode:
     payload: Path
 
 
-def freeze_code(task_function: Callable[..., Any], study_dir: Path) -> FrozenCode:
+def freeze_code(code: Snapshot, task_function: Callable[..., Any], study_dir: Path) -> FrozenCode:
     """Copy the project's code into the study and pickle the task function."""
-    root = snapshot.project_root(_folder_of_main())
-    sha, folder = snapshot.take(root, study_dir / "code")
+    folder = code.write(study_dir / "code")
     content = cloudpickle.dumps(
         Payload(task_function=task_function, singletons=Singleton.get_state())
     )
     payload = study_dir / "payload" / f"{hashlib.sha256(content).hexdigest()[:12]}.pkl"
     store.write_bytes(payload, content)
     return FrozenCode(
-        sha=sha,
-        commit=snapshot.commit(root),
-        python_path=tuple(snapshot.search_path(root, folder)),
+        sha=code.sha,
+        commit=snapshot.commit(code.root),
+        python_path=tuple(snapshot.search_path(code.root, folder)),
         payload=payload,
     )
 
 
-def _folder_of_main() -> Path:
-    """Folder of the script that was started, or the current one in an interactive session."""
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    return Path(file).resolve().parent if file else Path.cwd()
+def config_sha(run: WantedRun) -> str:
+    """Hash of the whole config of a run, with the parts that do not count for its key.
+
+    Unresolved: what only the environment says is not part of it.
+    """
+    return identity.digest([_readable(run.config), str(run.shape), run.shape.timeout_min])
 
 
 def freeze_config(run: WantedRun, number: int) -> Path:
     """Write the config of a submission for people (YAML) and for the job (pickle)."""
     store.make_private(run.run_dir)
-    frozen = run.run_dir / "frozen" / f"{number:03d}"
-    readable = OmegaConf.to_yaml(without_hydra(run.config))
-    store.write_bytes(frozen / "config.yaml", readable.encode())
-    store.write_bytes(frozen / "config.pkl", cloudpickle.dumps(run.config))
-    return frozen / "config.pkl"
+    folder = store.submission_dir(run.run_dir, number)
+    text = yaml.dump(
+        _readable(run.config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000
+    )
+    store.write_bytes(folder / "config.yaml", text.encode(), durable=False)
+    store.write_bytes(folder / "config.pkl", pickled(run.config), durable=False)
+    return folder / "config.pkl"
 
 
-def freeze_run(run: WantedRun, code: FrozenCode, number: int) -> Attempt:
-    """Freeze a run's config and return what a scheduler starts."""
-    return Attempt(
-        run_dir=str(run.run_dir),
+def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> SubmissionRecord:
+    """Freeze a run's config; returns the record of its sending, which is not written yet.
+
+    Args:
+        run: The run.
+        job: What the scheduler will be told.
+        code: The frozen code.
+        sending: `number`, `token`, `index`, `batch` and `scheduler` of the record.
+    """
+    config = freeze_config(run, sending["number"])
+    return SubmissionRecord(
         key=run.key,
         name=run.name,
-        number=number,
-        payload=str(code.payload),
-        config=str(freeze_config(run, number)),
+        submitted=store.now(),
         shape=run.shape,
+        code=code.sha,
+        commit=code.commit,
+        config_sha=config_sha(run),
+        payload=str(code.payload),
+        config=str(config),
         accelerator=run.settings.cluster.accelerator if run.shape.gpus_per_node else "cpu",
         inputs={label: str(needed.run_dir) for label, needed in run.requires.items()},
+        after=list(job.after),
+        is_required=job.is_required,
+        parameters=job.parameters,
+        python_path=list(code.python_path),
+        **sending,
     )
+
+
+def pickled(value: Any) -> bytes:
+    """Pickle by reference, and where that fails (classes of a notebook) by value."""
+    try:
+        content = pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        content = b"__main__"
+    # Classes of the program itself are in `__main__`, which is another module in the job.
+    return bytes(cloudpickle.dumps(value)) if b"__main__" in content else content
+
+
+def _readable(config: DictConfig) -> dict[str, Any]:
+    """The task's part of a config as plain values, unresolved."""
+    return {str(key): _plain(config._get_node(key)) for key in config if key != "hydra"}
+
+
+def _plain(node: Any) -> Any:
+    if OmegaConf.is_config(node) and not isinstance(node._value(), (str, type(None))):
+        return OmegaConf.to_container(node, resolve=False, enum_to_str=True)
+    value = node._value()
+    if isinstance(value, Enum):
+        return value.name
+    return str(value) if isinstance(value, PurePath) else value
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes text that looks like a number with quotes, as OmegaConf reads YAML."""
+
+
+_Dumper.add_representer(str, OmegaConfDumper.str_representer)

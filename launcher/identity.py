@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -22,9 +22,15 @@ KEY_LENGTH = 12
 """Hex digits of a key: 10,000 runs collide with a chance below 1e-6."""
 
 
-def run_key(config: DictConfig, exclude: Iterable[str]) -> str:
-    """Key of a run: hash of its resolved config without the `exclude`d dotted keys."""
-    return digest({"version": KEY_VERSION, "config": science(config, exclude)})
+def run_key(config: DictConfig, exclude: Iterable[str], code: str | None = None) -> str:
+    """Key of a run: hash of its resolved config without the `exclude`d dotted keys.
+
+    With `code`, the hash of a code version, another version is another run.
+    """
+    identity: dict[str, Any] = {"version": KEY_VERSION, "config": science(config, exclude)}
+    if code is not None:
+        identity["code"] = code
+    return digest(identity)
 
 
 def science(config: DictConfig, exclude: Iterable[str]) -> dict[str, Any]:
@@ -104,13 +110,12 @@ def _leaf(key: str) -> str:
     return "".join(c if c.isalnum() or c in "_-" else "_" for c in leaf)
 
 
-def short_names(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """One name per run, made of the overrides in which the runs differ.
+def differences(overrides: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Of each run, the overrides in which the runs differ, by short key.
 
-    A key is shortened to its last part where no other key ends alike. The name of a run
-    that differs in nothing is `base`.
+    A key is shortened to its last part where no other key ends alike.
     """
-    parsed = [_as_mapping(run) for run in overrides]
+    parsed = [as_mapping(run) for run in overrides]
     keys = list(dict.fromkeys(key for run in parsed for key in run))
     varying = [key for key in keys if len({run.get(key) for run in parsed}) > 1]
     leaves = [_leaf(key) for key in varying]
@@ -118,11 +123,28 @@ def short_names(overrides: Sequence[Sequence[str]]) -> list[str]:
         key: leaf if leaves.count(leaf) == 1 else key
         for key, leaf in zip(varying, leaves, strict=True)
     }
+    return [{shown[key]: run[key] for key in varying if key in run} for run in parsed]
+
+
+def shared(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """The overrides that all runs have, in the order of the first."""
+    if not overrides:
+        return []
+    return [o for o in overrides[0] if all(o in run for run in overrides[1:])]
+
+
+def short_names(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """One name per run, made of the overrides in which the runs differ.
+
+    The name of a run that differs in nothing is `base`.
+    """
     return [
-        " ".join(f"{shown[k]}={run[k]}" for k in varying if k in run) or "base" for run in parsed
+        " ".join(f"{key}={value}" for key, value in run.items()) or "base"
+        for run in differences(overrides)
     ]
 
 
-def _as_mapping(run: Sequence[str]) -> Mapping[str, str]:
-    pairs = (override.partition("=") for override in run)
+def as_mapping(overrides: Iterable[str]) -> dict[str, str]:
+    """Overrides as key -> value, as they were written."""
+    pairs = (override.partition("=") for override in overrides)
     return {key: value for key, _, value in pairs}

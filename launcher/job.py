@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,7 +26,8 @@ from launcher import context as run_context
 from launcher import resolvers, store
 from launcher.context import RunContext
 from launcher.hydra_config import editable
-from launcher.records import AttemptRecord
+from launcher.memory import peak_memory_gb
+from launcher.records import AttemptRecord, SubmissionRecord
 from launcher.topology import Shape
 
 log = logging.getLogger("launcher.job")
@@ -40,6 +42,8 @@ class Attempt:
     name: str
     number: int
     """How often the run was sent, this time included."""
+    token: str = ""
+    """Names the sending; empty where there is none to compare with."""
     payload: str
     """Pickle of the task and Hydra's state, one per study and code version."""
     config: str
@@ -48,11 +52,32 @@ class Attempt:
     accelerator: str
     inputs: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self) -> JobReturn:
-        """Run the task as the rank that submitit says this process is."""
+    @classmethod
+    def of(cls, sent: SubmissionRecord, run_dir: Path) -> Attempt:
+        """The attempt that a frozen submission starts."""
+        return cls(
+            run_dir=str(run_dir),
+            key=sent.key,
+            name=sent.name,
+            number=sent.number,
+            token=sent.token,
+            payload=sent.payload,
+            config=sent.config,
+            shape=sent.shape,
+            accelerator=sent.accelerator,
+            inputs=sent.inputs,
+        )
+
+    def __call__(self) -> None:
+        """Run the task as the rank that submitit says this process is.
+
+        Raises:
+            SupersededError: the run was cancelled, or sent again in the meantime.
+        """
         import submitit
 
         world = submitit.JobEnvironment()
+        self._refuse_if_superseded()
         restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         context = RunContext(
             run_dir=Path(self.run_dir),
@@ -74,7 +99,20 @@ class Attempt:
             config: DictConfig = pickle.load(file)
         with editable(config):
             config.hydra.job.id = world.job_id
-        return run_attempt(payload, config, context, job_id=world.job_id)
+        run_attempt(payload, config, context, job_id=world.job_id)
+
+    def _refuse_if_superseded(self) -> None:
+        """The last line against two lives of one run, should two jobs of it ever be queued."""
+        latest = store.submission(self.run_dir)
+        if latest is not None and self.token and latest.token != self.token:
+            raise SupersededError(f"run {self.name} was sent again as number {latest.number}")
+        cancelled = store.cancelled(self.run_dir)
+        if cancelled is not None and cancelled.number == self.number:
+            raise SupersededError(f"run {self.name} was cancelled at {cancelled.time}")
+
+
+class SupersededError(RuntimeError):
+    """This job must not run: it would touch a folder that is not its own any more."""
 
 
 def _settle_rendezvous(world: Any) -> None:
@@ -118,7 +156,9 @@ def run_attempt(
     logging.getLogger("submitit").propagate = False
     try:
         returned = _run_hydra_job(payload.task_function, config, context)
-        _write(context, record, outcome="completed", result=_plain(returned.return_value))
+        value = returned.return_value  # raises what the task raised
+        _keep(context, returned)
+        _write(context, record, outcome="completed", result=_plain(value))
         log.info("run %s completed", context.key)
         return returned
     except BaseException as error:
@@ -147,7 +187,7 @@ def _run_hydra_job(task: Any, config: DictConfig, context: RunContext) -> JobRet
         with editable(config):
             config.hydra.job.name = f"{config.hydra.job.name}.rank{context.rank}"
             config.hydra.output_subdir = None
-    returned = run_job(
+    return run_job(
         task_function=task,
         config=config,
         job_dir_key="hydra.sweep.dir",
@@ -156,8 +196,18 @@ def _run_hydra_job(task: Any, config: DictConfig, context: RunContext) -> JobRet
             config_loader=ConfigLoaderImpl(ConfigSearchPathImpl()), callbacks=Callbacks(config)
         ),
     )
-    _ = returned.return_value  # raises what the task raised
-    return returned
+
+
+def _keep(context: RunContext, returned: JobReturn) -> None:
+    """Keep what Hydra promises its sweepers, for a launcher that waits."""
+    if context.rank:
+        return
+    try:
+        content = cloudpickle.dumps(returned)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        log.warning("what the task returned cannot be kept for a sweeper: %s", error)
+        return
+    store.write_bytes(store.returned_path(context.run_dir, context.attempt), content)
 
 
 def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
@@ -165,7 +215,8 @@ def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
     if context.rank and ended.get("outcome") != "task_error":
         return
     if ended:
-        record = record.model_copy(update={"ended": store.now(), **ended})
+        peak = peak_memory_gb()
+        record = record.model_copy(update={"ended": store.now(), "mem_peak_gb": peak, **ended})
     store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
 
 

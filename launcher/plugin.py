@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from launcher.compose import WantedRun
-    from launcher.scheduler import Scheduler
-    from launcher.submit import Submission
+    from launcher.compose import Composer, WantedRun
+    from launcher.scheduler.local import LocalScheduler
+    from launcher.scheduler.slurm import SlurmScheduler
+    from launcher.submit import Declared, Submission
+
+_SWEEPERS_WITHOUT_VALUES = {"BasicSweeper", "StudySweeper"}
 
 
 class StudyLauncherBase(Launcher):
@@ -32,6 +35,8 @@ class StudyLauncherBase(Launcher):
         self.config: DictConfig | None = None
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None
+        self.declared: Declared | None = None
+        """What earlier batches of this command declared."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -60,48 +65,95 @@ class StudyLauncherBase(Launcher):
         from pathlib import Path
 
         assert self.config is not None
-        folder = Path(str(self.config.hydra.sweep.dir))
-        if [path.name for path in folder.glob("*")] == ["multirun.yaml"]:
-            (folder / "multirun.yaml").unlink()
+        folder = Path(str(self.config.hydra.sweep.dir)).absolute()
+        ours = {"multirun.yaml", ".lock"}
+        if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= ours:
+            return
+        for path in folder.iterdir():
+            path.unlink()
+        while not any(folder.iterdir()) and folder != Path.cwd():
             folder.rmdir()
+            folder = folder.parent
 
     def _compose_and_launch(
         self, job_overrides: Sequence[Sequence[str]], first_number: int
     ) -> Sequence[JobReturn]:
         from hydra.core.hydra_config import HydraConfig
 
+        from launcher import snapshot
         from launcher.compose import Composer
 
         assert self.config is not None
         assert self.hydra_context is not None
+        snapshot.current.cache_clear()
         composer = Composer(self.hydra_context, self.config)
         wanted = composer.runs(job_overrides, first_number)
         HydraConfig.instance().set_config(self.config)
         return self._launch(composer, wanted)
 
-    def _launch(self, composer: Any, wanted: list[WantedRun]) -> Sequence[JobReturn]:
-        from launcher.submit import Submission
+    def _launch(self, composer: Composer, wanted: list[WantedRun]) -> Sequence[JobReturn]:
+        from launcher import ui
+        from launcher.submit import Declared, Submission
 
         assert self.config is not None
-        assert self.task_function is not None
+        settings = wanted[0].settings
+        waits = self._waits(settings.wait)
+        self._refuse_values_without_waiting(waits)
         submission = Submission(
             study_dir=composer.study_dir,
             wanted=wanted,
             scheduler_name=self.scheduler_name,
             scheduler=self._scheduler(wanted, composer),
             task_overrides=list(self.config.hydra.overrides.task),
+            before=self.declared or Declared(),
         )
-        waits = self._waits(wanted[0].settings.wait)
-        submission.send(self.task_function)
-        if not waits:
-            submission.say_how_to_come_back()
+        plan = submission.plan()
+        ui.show_plan(plan, submission.study_dir, self.scheduler_name, everything=settings.dry_run)
+        submission.check(plan)
+        if settings.show_script:
+            ui.show_scripts(submission.scripts(plan))
+        if settings.dry_run:
+            self._forget_sweep_dir()
+            ui.say("dry run: nothing was sent, no file was left")
             return []
-        return _job_returns(submission)
+        submission.confirm(plan, ui.asker())
+        self.declared = submission.declared()
+        return self._apply(submission, waits)
+
+    def _apply(self, submission: Submission, waits: bool) -> Sequence[JobReturn]:
+        from launcher.lock import locked
+        from launcher.manage import say_waiting
+
+        assert self.task_function is not None
+        with locked(submission.lock_folders(), say_waiting) as descriptors:
+            plan = submission.apply(self.task_function, descriptors)
+            if self.scheduler_name == "local":
+                # Local runs belong to this command until they have ended.
+                return submission.job_returns(plan)
+        if waits:
+            return submission.job_returns(plan)
+        submission.say_how_to_come_back()
+        return []
 
     def _waits(self, wait: bool | None) -> bool:
         return self.waits_by_default if wait is None else wait
 
-    def _scheduler(self, wanted: list[WantedRun], composer: Any) -> Scheduler:
+    def _refuse_values_without_waiting(self, waits: bool) -> None:
+        """A sweeper that chooses runs by the results of others cannot go on without them."""
+        from launcher.errors import ConfigError
+
+        assert self.config is not None
+        sweeper = str(self.config.hydra.sweeper.get("_target_", ""))
+        if not waits and sweeper.rpartition(".")[2] not in _SWEEPERS_WITHOUT_VALUES:
+            raise ConfigError(
+                f"the sweeper `{sweeper.rpartition('.')[2]}` needs the value of each run, and"
+                " runs on a cluster are not waited for by default",
+                hint="add hydra.launcher.wait=true, in tmux or with nohup",
+            )
+
+    def _scheduler(
+        self, wanted: list[WantedRun], composer: Composer
+    ) -> SlurmScheduler | LocalScheduler:
         raise NotImplementedError
 
 
@@ -111,15 +163,17 @@ class SlurmLauncherBase(StudyLauncherBase):
     scheduler_name = "slurm"
     waits_by_default = False
 
-    def _scheduler(self, wanted: list[WantedRun], composer: Any) -> Scheduler:
+    def _scheduler(self, wanted: list[WantedRun], composer: Composer) -> SlurmScheduler:
         from pathlib import Path
 
-        from launcher.scheduler.slurm import SlurmScheduler
+        from launcher.scheduler.slurm import SlurmScheduler, require_commands
 
+        require_commands()
         settings = wanted[0].settings
         return SlurmScheduler(
             folder=Path(settings.submitit_folder).absolute(),
             variables=dict(settings.cluster.environment),
+            max_array_size=settings.cluster.max_array_size,
         )
 
 
@@ -138,7 +192,7 @@ class LocalLauncherBase(StudyLauncherBase):
             )
         return True
 
-    def _scheduler(self, wanted: list[WantedRun], composer: Any) -> Scheduler:
+    def _scheduler(self, wanted: list[WantedRun], composer: Composer) -> LocalScheduler:
         from launcher.scheduler.local import LocalScheduler
 
         limit = getattr(wanted[0].settings, "max_parallel", None)
@@ -150,30 +204,17 @@ class DebugLauncherBase(StudyLauncherBase):
 
     scheduler_name = "debug"
 
-    def _launch(self, composer: Any, wanted: list[WantedRun]) -> Sequence[JobReturn]:
+    def _launch(self, composer: Composer, wanted: list[WantedRun]) -> Sequence[JobReturn]:
         from launcher.debug import run_in_process
+        from launcher.submit import Declared
 
         assert self.config is not None
         assert self.task_function is not None
+        self.declared = (self.declared or Declared()).plus(wanted)
         return run_in_process(
-            composer.study_dir, wanted, self.task_function, list(self.config.hydra.overrides.task)
+            composer.study_dir,
+            wanted,
+            self.task_function,
+            self.declared,
+            list(self.config.hydra.overrides.task),
         )
-
-
-def _job_returns(submission: Submission) -> Sequence[JobReturn]:
-    """Wait for all runs; what they returned, in the order that Hydra asked for them."""
-    from launcher.errors import RunsFailedError
-
-    statuses = {status.key: status for status in submission.follow()}
-    returns = []
-    for run in submission.wanted:
-        status = statuses[run.key]
-        returned = JobReturn(overrides=list(run.overrides), working_dir=str(run.run_dir))
-        if status.state == "completed":
-            returned.status = JobStatus.COMPLETED
-            returned.return_value = status.result
-        else:
-            returned.status = JobStatus.FAILED
-            returned.return_value = RunsFailedError(submission.failure_summary())
-        returns.append(returned)
-    return returns

@@ -1,7 +1,8 @@
 """What a study leaves on disk, one model per file. Every file carries `schema_version`.
 
-Each file has one writer: the submitting side writes `study.json` and `submission.json`,
-rank 0 of an attempt writes `attempts/<id>.json`. No two processes ever write one file.
+Each file has one writer: who holds the study's lock writes `study.json`, `batches/` and
+`submissions/`, rank 0 of an attempt writes `attempts/<id>.json`, `launch cancel` writes
+`cancelled.json`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from launcher.topology import Shape
+
 SCHEMA_VERSION = 1
 
 Outcome = Literal["completed", "task_error", "cancelled"]
 """Why an attempt ended; an attempt without one is running, or its process is gone."""
 
-RunState = Literal["new", "waiting", "pending", "running", "completed", "failed", "unknown"]
-"""Where a run stands. `waiting`: for a run that it requires."""
+RunState = Literal[
+    "new", "held", "waiting", "pending", "running", "completed", "failed", "cancelled", "unknown"
+]
+"""Where a run stands. `held`: frozen, not sent yet. `waiting`: for a run that it requires."""
 
 
 class Record(BaseModel):
@@ -33,7 +38,7 @@ class RunEntry(Record):
     name: str
     overrides: list[str]
     run_dir: str
-    """Absolute folder; runs required by others live outside of the study."""
+    """Folder; relative to the study's where it lies inside, so that a study can be moved."""
     requires: dict[str, str] = {}
     """Name -> key of the runs it waits for."""
 
@@ -47,6 +52,8 @@ class StudyRecord(Record):
     overrides: list[str]
     runs: list[RunEntry]
     prerequisites: list[RunEntry] = []
+    unwanted: list[RunEntry] = []
+    """Runs that an earlier command declared and the latest one did not."""
     report: str | None = None
     cluster: str = "local"
     scheduler: str = "local"
@@ -55,20 +62,79 @@ class StudyRecord(Record):
 
 
 class SubmissionRecord(Record):
-    """`submission.json`: the latest sending of a run to a scheduler."""
+    """`submissions/<number>/submission.json`: one sending of a run, enough to send it again."""
 
     key: str
+    name: str
     number: int
     scheduler: str
     token: str
-    """Written before the scheduler is called, so a crash in between can be found out."""
+    """Names the sending; the scheduler is told it, so that it can be found after a crash."""
+    index: int = 0
+    """Place of the run in its batch."""
+    batch: str | None = None
+    """File of the batch that it is sent with; SLURM only."""
     job_id: str | None = None
+    """Where there is no batch: the process, once it is started."""
     submitted: str
-    shape: str
+    shape: Shape
     code: str
     """Content hash of the code snapshot."""
     commit: str = ""
     """Commit of the work tree, `+changes` where files differed from it."""
+    config_sha: str = ""
+    """Hash of the whole config, with the parts that do not count for the key."""
+    payload: str
+    """File of the pickled task."""
+    config: str
+    """File of the pickled config."""
+    accelerator: str = "cpu"
+    inputs: dict[str, str] = {}
+    """Name -> folder of the runs it waits for."""
+    after: list[str] = []
+    """Keys of the runs that were not finished when it was sent."""
+    is_required: bool = False
+    parameters: dict[str, Any] = {}
+    """What the scheduler is told: partition, time, setup lines ..."""
+    python_path: list[str] = []
+
+
+class BatchPart(Record):
+    """One call of sbatch: array elements `first` to `last` of a batch."""
+
+    first: int
+    last: int
+    job_id: str | None = None
+    """None: written before sbatch was called, and not completed after it."""
+
+
+class BatchRecord(Record):
+    """`batches/<token>.json`: runs of one shape that are sent as one array."""
+
+    token: str
+    created: str
+    submissions: list[str]
+    """Folders of the submissions, in the order of the array."""
+    parts: list[BatchPart] = []
+
+    @property
+    def is_array(self) -> bool:
+        """Whether its runs are elements of an array; a run alone is a plain job."""
+        return len(self.submissions) > 1
+
+    def job_id(self, index: int) -> str | None:
+        """Job id of the run at `index`, None while it is not sent."""
+        for part in self.parts:
+            if part.first <= index <= part.last and part.job_id is not None:
+                return f"{part.job_id}_{index}" if self.is_array else part.job_id
+        return None
+
+
+class CancelRecord(Record):
+    """`cancelled.json`: somebody cancelled this sending; written before the scheduler is told."""
+
+    number: int
+    time: str
 
 
 class AttemptRecord(Record):
@@ -86,5 +152,7 @@ class AttemptRecord(Record):
     error: str | None = None
     """Last line of the exception."""
     traceback: str | None = None
+    mem_peak_gb: float | None = None
+    """Most host memory of the job on this node, or of the process where no cgroup says."""
     result: Any = None
     """What the task returned, where JSON can hold it."""

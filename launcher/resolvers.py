@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launcher import identity
+from launcher import context, identity
 from launcher.settings import DEFAULT_KEY_EXCLUDE
 
 
@@ -40,9 +40,35 @@ def _without_science(config: DictConfig) -> list[str]:
     return list(DEFAULT_KEY_EXCLUDE)
 
 
+def key_of(config: DictConfig) -> str:
+    """Key of the run that a composed config describes.
+
+    Remembered until the next one is asked for, because the folder's name asks again.
+    """
+    global _latest
+    code = None
+    if OmegaConf.select(config, "hydra.launcher.key_code", default=False):
+        from launcher import snapshot
+
+        code = snapshot.current().sha
+    _latest = (config, identity.run_key(config, key_exclude(config), code=code))
+    return _latest[1]
+
+
+_latest: tuple[Any, str] | None = None
+
+
 def _run_key(*, _root_: Any) -> str:
-    return identity.run_key(_root_, key_exclude(_root_))
+    running = context.running()
+    if running is not None:
+        return running.key
+    if _latest is not None and _latest[0] is _root_:
+        return _latest[1]
+    return key_of(_root_)
 
 
 def _study_id(*, _root_: Any) -> str:
+    name = OmegaConf.select(_root_, "hydra.launcher.study")
+    if name:
+        return str(name)
     return identity.study_id(_root_.hydra.overrides.task, _without_science(_root_))

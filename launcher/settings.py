@@ -60,8 +60,8 @@ class ClusterConfig:
     """Memory a job may ask of a node [GB]."""
     max_time_min: int | None = None
     """Longest time limit of the partition [min]."""
-    max_array_size: int = 1001
-    """MaxArraySize of the site; larger groups are split."""
+    max_array_size: int | None = None
+    """MaxArraySize of the site, by which arrays are split; `null` asks SLURM."""
     accelerator: str = "gpu"
     """`gpu`, or `cpu` where GPUs are pretended or absent."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -77,6 +77,8 @@ class StudyLauncherConf(SlurmQueueConf):
     _target_: str = "hydra_plugins.study_launcher.SlurmLauncher"
     submitit_folder: str = "${hydra.sweep.dir}/.submitit"
     """One flat folder, because SLURM makes none, and a job may start before submitit does."""
+    stderr_to_stdout: bool = True
+    """One log per rank, in the order in which things happened."""
     timeout_min: int | None = None  # type: ignore[assignment]
     nodes: int | None = None  # type: ignore[assignment]
     tasks_per_node: int | None = None  # type: ignore[assignment]
@@ -94,6 +96,27 @@ class StudyLauncherConf(SlurmQueueConf):
     """Functions `module:name` called with each composed config before anything is sent."""
     report: str | None = None
     """Function `module:name` called with the finished study; writes tables and figures."""
+    study: str | None = None
+    """Name of the study; `null` names it by what it sweeps and a hash of what it asks for."""
+    dry_run: bool = False
+    """Print the plan and stop; no file is left."""
+    show_script: bool = False
+    """Print the sbatch scripts with the plan."""
+    yes: bool = False
+    """Send without asking, however large the study is."""
+    ask_above_runs: int = 200
+    """With more runs to send to a cluster than this, ask first."""
+    ask_above_gpu_hours: float = 1000.0
+    """With more GPU-hours to ask for than this, ask first."""
+    failed: str | None = None
+    """`retry` or `keep` all failed runs. Default: those that failed by the cluster are sent
+    again, those whose task raised only after their code or config changed."""
+    force: bool = False
+    """Send finished and failed runs once more; those on their way are left alone."""
+    unwanted: str = "keep"
+    """`keep` or `cancel` the runs that this study once declared and no longer does."""
+    key_code: bool = False
+    """Whether the version of the code is part of a run's key."""
     wait: bool | None = None
     """Follow the runs to their end. Default: local and debug wait, slurm detaches."""
     poll_s: float = 2.0

@@ -6,6 +6,7 @@ are in the working tree, in a folder named by their content. Jobs find it first 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -13,11 +14,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import SubmissionError
 from launcher.store import storing
 
+SWEEP_MARKS = {"multirun.yaml", "study.json"}
+"""Files that only the folder of a sweep has."""
 MAX_BYTES = 200 * 2**20
 SKIPPED = {"__pycache__", ".git", ".venv", "venv", "node_modules", "outputs", "multirun", "data"}
 """Folders left out where no git repository says what is ignored."""
@@ -27,6 +31,23 @@ def project_root(start: Path) -> Path:
     """Top of the git work tree around `start`, or `start` itself outside of git."""
     answer = _git(start, "rev-parse", "--show-toplevel")
     return Path(answer.decode().rstrip("\n")) if answer else start
+
+
+def main_folder() -> Path:
+    """Folder that holds the program which was started, or the current one."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file is None or Path(file).resolve().is_relative_to(Path(sys.prefix).resolve()):
+        return Path.cwd()  # an interactive session, or a program that is installed
+    spec = getattr(main, "__spec__", None)
+    depth = len(spec.parent.split(".")) if spec is not None and spec.parent else 0
+    return Path(file).resolve().parents[depth]
+
+
+@functools.lru_cache(maxsize=1)
+def current() -> Snapshot:
+    """The code of the running program, read once per command."""
+    return read(project_root(main_folder()))
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
@@ -48,8 +69,25 @@ def commit(root: Path) -> str:
     return head.decode().strip() + ("+changes" if changed else "")
 
 
-def take(root: Path, into: Path) -> tuple[str, Path]:
-    """Copy the project's code below `into`; returns its content hash and its folder.
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The project's code as it is now, read but not written yet."""
+
+    root: Path
+    sha: str
+    """Content hash: names, contents and executable bits."""
+    contents: dict[Path, bytes]
+
+    def write(self, into: Path) -> Path:
+        """Copy the code below `into`, in a folder named by its content; returns that folder."""
+        target = into / self.sha
+        if not target.exists():
+            _write(self.root, self.contents, target)
+        return target
+
+
+def read(root: Path) -> Snapshot:
+    """Read the project's code.
 
     Raises:
         SubmissionError: the files that are not ignored are too large to be code.
@@ -63,14 +101,17 @@ def take(root: Path, into: Path) -> tuple[str, Path]:
             hint="put data and outputs into .gitignore, so that they are not taken for code",
         )
     contents = {path.relative_to(root): path.read_bytes() for path in files}
-    sha = _content_hash(root, contents)
-    target = into / sha
-    if not target.exists():
-        _write(root, contents, target)
-    return sha, target
+    return Snapshot(root=root, sha=_content_hash(root, contents), contents=contents)
 
 
-def _files(root: Path) -> Iterable[Path]:
+def _files(root: Path) -> list[Path]:
+    """Code files: what programs of ours or of Hydra left in the tree is none."""
+    files = list(_all_files(root))
+    sweeps = {path.parent for path in files if path.name in SWEEP_MARKS}
+    return [path for path in files if sweeps.isdisjoint(path.parents)]
+
+
+def _all_files(root: Path) -> Iterable[Path]:
     listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed is not None:
         paths = (root / os.fsdecode(name) for name in listed.split(b"\0") if name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.records import AttemptRecord, RunState, SubmissionRecord
+from launcher.records import AttemptRecord, CancelRecord, Outcome, RunState, SubmissionRecord
 from launcher.scheduler.base import JobStatus
 
-FINAL: frozenset[RunState] = frozenset({"completed", "failed"})
+FINAL: frozenset[RunState] = frozenset({"completed", "failed", "cancelled"})
 """States in which nothing more happens by itself."""
+IN_HANDS: frozenset[RunState] = frozenset({"waiting", "pending", "running"})
+"""States in which a scheduler has the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +22,37 @@ class RunStatus:
     name: str
     state: RunState
     reason: str = ""
+    outcome: Outcome | None = None
+    """Of its latest attempt."""
     job_id: str = ""
+    node: str = ""
+    attempts: int = 0
+    """Lives of the run, over all its sendings."""
     started: str | None = None
+    """Start of the latest attempt."""
     ended: str | None = None
+    timeout_min: int | None = None
+    """Time limit of an attempt [min]."""
+    mem_gb: float | None = None
+    """Memory asked of each node [GB]."""
+    mem_peak_gb: float | None = None
+    code: str = ""
+    """Hash of the code it was sent with."""
+    commit: str = ""
+    config_sha: str = ""
+    run_dir: str = ""
+    overrides: dict[str, str] = field(default_factory=dict)
+    varying: dict[str, str] = field(default_factory=dict)
+    """Its overrides among those in which the runs of the study differ."""
     progress: dict[str, Any] = field(default_factory=dict)
     result: Any = None
 
 
 def run_state(
-    sent: SubmissionRecord | None, last: AttemptRecord | None, job: JobStatus | None
+    sent: SubmissionRecord | None,
+    last: AttemptRecord | None,
+    job: JobStatus | None,
+    cancelled: CancelRecord | None = None,
 ) -> tuple[RunState, str]:
     """State and reason of a run.
 
@@ -37,8 +61,18 @@ def run_state(
     """
     if sent is None:
         return "new", ""
+    if last is not None and last.outcome == "completed":
+        return "completed", ""
+    if cancelled is not None and cancelled.number == sent.number:
+        if job is None or job.state in ("ended", "held"):
+            return "cancelled", "by `launch cancel`"
+        return _without_outcome(last, job)[0], "being cancelled"
     if last is not None and last.outcome is not None:
-        return ("completed", "") if last.outcome == "completed" else ("failed", last.error or "")
+        return "failed", last.error or ""
+    return _without_outcome(last, job)
+
+
+def _without_outcome(last: AttemptRecord | None, job: JobStatus | None) -> tuple[RunState, str]:
     if job is None:
         return ("running", "") if last is not None else ("pending", "")
     if job.state == "ended":

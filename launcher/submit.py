@@ -1,25 +1,57 @@
-"""Apply what a command asks for: check, freeze what is missing, send it, record it, follow it."""
+"""Apply what a command asks for: plan, freeze what is missing, send it, record it, follow it."""
 
 from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher import store, ui
+from launcher import manage, sending, snapshot, store, studies, ui
 from launcher.compose import WantedRun, load_function
+from launcher.errors import RunsFailedError, SubmissionError, one_of
 from launcher.follow import follow
-from launcher.freeze import FrozenCode, freeze_code, freeze_run
+from launcher.freeze import FrozenCode, config_sha, freeze_code, freeze_run
+from launcher.plan import Plan, Rules, make_plan
 from launcher.records import RunEntry, StudyRecord, SubmissionRecord
-from launcher.scheduler import Job, JobStatus, Scheduler
-from launcher.states import FINAL, RunStatus
-from launcher.studies import Study, status_of
+from launcher.scheduler.base import Job
+from launcher.scheduler.local import LocalScheduler
+from launcher.scheduler.slurm import SlurmScheduler, parameters_of
+from launcher.settings import StudyLauncherConf
+from launcher.states import IN_HANDS, RunStatus
+from launcher.studies import Study
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
 
 INTERRUPTED = 130
 """Exit code after ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """Runs of a study, and those that they require."""
+
+    runs: Sequence[RunEntry] = ()
+    prerequisites: Sequence[RunEntry] = ()
+
+    def keys(self) -> set[str]:
+        """Keys of all of them."""
+        return {entry.key for entry in (*self.runs, *self.prerequisites)}
+
+    def plus(self, wanted: Iterable[WantedRun]) -> Declared:
+        """With further runs and what they require, each once."""
+        runs = {entry.key: entry for entry in self.runs}
+        needed = {entry.key: entry for entry in self.prerequisites}
+        listed = list(wanted)
+        runs.update({run.key: entry_of(run) for run in listed})
+        needed.update({run.key: entry_of(run) for run in with_required(listed)})
+        return Declared(
+            runs=list(runs.values()),
+            prerequisites=[entry for key, entry in needed.items() if key not in runs],
+        )
 
 
 @dataclass(kw_only=True)
@@ -29,38 +61,129 @@ class Submission:
     study_dir: Path
     wanted: list[WantedRun]
     scheduler_name: str
-    scheduler: Scheduler
+    scheduler: SlurmScheduler | LocalScheduler
     task_overrides: list[str]
+    before: Declared = field(default_factory=lambda: Declared())
+    """What earlier batches of the same command declared."""
+    _is_complete: bool = True
     _ended: list[RunStatus] = field(default_factory=list)
 
-    def send(self, task_function: Callable[..., Any]) -> None:
-        """Check, freeze and send the runs that are not finished or on their way already.
+    @property
+    def settings(self) -> StudyLauncherConf:
+        """Settings of the command; what differs between runs is not asked here."""
+        return self.wanted[0].settings
+
+    def plan(self) -> Plan:
+        """What would be done now; nothing is written.
 
         Raises:
-            SubmissionError: a check failed; nothing was sent.
+            SubmissionError: the scheduler gives no answer.
+            StoreError: a record is damaged.
+        """
+        runs = with_required(self.wanted)
+        sent = studies.submissions(entry_of(run) for run in runs)
+        self._adopt(sent, write=False)
+        return self._plan(runs)
+
+    def apply(self, task_function: Callable[..., Any], descriptors: tuple[int, ...]) -> Plan:
+        """Freeze and send what the plan says, while no other command does.
+
+        Args:
+            task_function: What a run calls.
+            descriptors: Of the locks that the caller holds; sbatch inherits them.
+
+        Raises:
+            SubmissionError: the scheduler refused; what it had taken before stays sent.
             StoreError: the study folder cannot be written.
         """
-        states = self._known_states()
-        for run in with_required(self.wanted):
-            if states[run.key] is not None:
-                ui.say(f"kept: {run.name} is {states[run.key]}")
-        todo = [run for run in with_required(self.wanted) if states[run.key] is None]
-        wanted = {run.key for run in self.wanted}
-        jobs = [_job(run, states, is_required=run.key not in wanted) for run in todo]
-        self.scheduler.check(jobs)
+        runs = with_required(self.wanted)
+        if isinstance(self.scheduler, SlurmScheduler):
+            self.scheduler.inherited = descriptors
+        sent = studies.submissions(entry_of(run) for run in runs)
+        self._adopt(sent, write=True)
+        plan = self._plan(runs)
+        todo = plan.to_submit()
+        jobs = self._jobs(todo, plan)
         store.prepare_study(self.study_dir)
-        declare(self.study_dir, self.wanted, self.scheduler_name, self.task_overrides)
+        self._declare(plan)
         if todo:
-            code = freeze_code(task_function, self.study_dir)
-            self._submit(
-                [_frozen(job, run, code) for job, run in zip(jobs, todo, strict=True)], code
-            )
+            code = freeze_code(snapshot.current(), task_function, self.study_dir)
+            self._freeze_and_send(jobs, {run.key: run for run in todo}, code, plan)
+        self._cancel_unwanted(plan)
+        return plan
 
-    def follow(self) -> list[RunStatus]:
+    def lock_folders(self) -> list[Path]:
+        """Folders that no other command may submit from: the study's, and those of shared runs."""
+        own = {run.key for run in self.wanted}
+        shared = [run.run_dir for run in with_required(self.wanted) if run.key not in own]
+        return [self.study_dir, *shared]
+
+    def check(self, plan: Plan) -> None:
+        """Refuse what the scheduler could never run.
+
+        Raises:
+            SubmissionError: the first such run.
+        """
+        self.scheduler.check(self._jobs(plan.to_submit(), plan))
+
+    def scripts(self, plan: Plan) -> list[str]:
+        """The sbatch script of each array, as it would be sent."""
+        if not isinstance(self.scheduler, SlurmScheduler):
+            return []
+        groups = self.scheduler.groups(self._jobs(plan.to_submit(), plan))
+        return [
+            self.scheduler.script(group[0], "0" * 12, (0, len(group) - 1) if group[1:] else None)
+            for group in groups
+        ]
+
+    def confirm(self, plan: Plan, ask: Callable[[str], bool] | None) -> None:
+        """Ask before a large submission; `ask` is None where nobody can answer.
+
+        Raises:
+            SubmissionError: it is large, and nobody said yes.
+        """
+        runs, settings = len(plan.to_submit()), self.settings
+        is_large = runs > settings.ask_above_runs or plan.gpu_hours > settings.ask_above_gpu_hours
+        if settings.yes or self.scheduler_name != "slurm" or not is_large:
+            return
+        asked = f"{runs} runs and up to {plan.gpu_hours:,.0f} GPU-hours"
+        if ask is not None and ask(f"send {asked}?"):
+            return
+        raise SubmissionError(
+            f"this asks for {asked}; above {settings.ask_above_runs} runs or"
+            f" {settings.ask_above_gpu_hours:,.0f} GPU-hours somebody has to say yes",
+            hint="look with hydra.launcher.dry_run=true, then send with hydra.launcher.yes=true",
+        )
+
+    def job_returns(self, plan: Plan) -> Sequence[JobReturn]:
+        """Wait for all runs; what they returned, in the order that Hydra asked for them."""
+        from hydra.core.utils import JobReturn, JobStatus
+
+        statuses = {status.key: status for status in self._follow(plan.blocked())}
+        returns = []
+        for run in self.wanted:
+            status = statuses[run.key]
+            kept = store.returned(run.run_dir) if status.state == "completed" else None
+            returned = kept or JobReturn(
+                overrides=list(run.overrides), working_dir=str(run.run_dir)
+            )
+            if status.state == "completed":
+                returned.status = JobStatus.COMPLETED
+                if kept is None:
+                    returned.return_value = status.result
+            else:
+                returned.status = JobStatus.FAILED
+                returned.return_value = RunsFailedError(self._failure_summary())
+            returns.append(returned)
+        return returns
+
+    def _follow(self, blocked: set[str]) -> list[RunStatus]:
         """Wait until all runs have ended, then report."""
         study = Study(self.study_dir)
         try:
-            self._ended = follow(study, self.scheduler, self.wanted[0].settings.poll_s)
+            self._ended = follow(
+                study, self.scheduler, self.settings.poll_s, blocked=blocked, feed=self._feed
+            )
         except KeyboardInterrupt:
             ui.say(self.scheduler.interrupted())
             raise SystemExit(INTERRUPTED) from None
@@ -69,80 +192,159 @@ class Submission:
 
     def say_how_to_come_back(self) -> None:
         """Job ids, folder, and the commands to come back with."""
-        for run in with_required(self.wanted):
-            sent = store.submission(run.run_dir)
-            ui.say(f"  {(sent.job_id if sent else None) or '?':>10}  {run.name}")
+        entries = Study(self.study_dir).entries()
+        ids = sending.job_ids(studies.submissions(entries))
+        ui.say(ui.job_lines([(ids.get(entry.key, "not sent"), entry.name) for entry in entries]))
         name = self.study_dir.name
         ui.say(f"study {name}\n  in {self.study_dir}")
+        if not self._is_complete:
+            ui.say(
+                "your submit limit left some runs unsent; send them when others have ended:"
+                f"\n  launch resume {name}"
+            )
         ui.say(f"come back with\n  launch status {name}\n  launch results {name}")
 
-    def failure_summary(self) -> str:
+    def _failure_summary(self) -> str:
         """Which runs failed, why, and where to look."""
         failed = [status for status in self._ended if status.state != "completed"]
-        folders = {entry.key: entry.run_dir for entry in Study(self.study_dir).entries()}
         lines = [f"{len(failed)} of {len(self._ended)} runs failed"]
-        lines += [f"  {s.name}: {s.reason}\n    in {folders[s.key]}" for s in failed]
+        lines += [f"  {s.name}: {s.reason or s.state}\n    in {s.run_dir}" for s in failed]
         return "\n".join(lines)
 
-    def _known_states(self) -> dict[str, str | None]:
-        """State of each run that is finished or in the scheduler's hands; None: to be sent."""
-        runs = with_required(self.wanted)
-        sent = {run.key: store.submission(run.run_dir) for run in runs}
-        in_hands = {
-            key: record.job_id
-            for key, record in sent.items()
-            if record is not None and record.job_id and record.scheduler == self.scheduler_name
-        }
-        for key, job_id in in_hands.items():
-            self.scheduler.watch(key, job_id)
-        jobs = self.scheduler.poll() if in_hands else {}
-        return {run.key: self._known_state(run, jobs.get(run.key)) for run in runs}
+    def _adopt(self, sent: Mapping[str, SubmissionRecord], *, write: bool) -> None:
+        if isinstance(self.scheduler, SlurmScheduler):
+            manage.adopt(sent.values(), self.scheduler, write=write)
 
-    def _known_state(self, run: WantedRun, job: JobStatus | None) -> str | None:
-        state = status_of(entry_of(run), job).state
-        if state == "completed":
-            return state
-        # Without a job it was never handed over, or to a scheduler that is not asked now.
-        return None if job is None or state in FINAL else state
+    def _plan(self, runs: list[WantedRun]) -> Plan:
+        one_of("hydra.launcher.unwanted", self.settings.unwanted, ("keep", "cancel"))
+        rules = Rules(failed=self.settings.failed, force=self.settings.force)
+        entries = [entry_of(run) for run in runs]
+        dropped = self._dropped({entry.key for entry in entries})
+        found = studies.statuses([*entries, *dropped], self.scheduler)
+        for status in found.values():
+            if status.state == "unknown":
+                raise SubmissionError(
+                    f"`{status.name}`: {status.reason}",
+                    hint="nothing was sent; a run may only be sent when its state is known",
+                )
+        return make_plan(
+            runs,
+            found,
+            {run.key: config_sha(run) for run in runs if found[run.key].code},
+            snapshot.current().sha,
+            rules,
+            [found[entry.key] for entry in dropped if found[entry.key].state in IN_HANDS],
+        )
 
-    def _submit(self, jobs: list[Job], code: FrozenCode) -> None:
-        tokens = {job.key: uuid.uuid4().hex[:12] for job in jobs}
+    def _dropped(self, wanted: set[str]) -> list[RunEntry]:
+        """Runs that the study's record declares and this command does not."""
+        if not (self.study_dir / "study.json").exists():
+            return []
+        record = Study(self.study_dir).record
+        kept = wanted | self.before.keys()
+        return [entry for entry in [*record.runs, *record.unwanted] if entry.key not in kept]
 
-        def record(job: Job, job_id: str | None) -> None:
-            sent = SubmissionRecord(
-                key=job.key,
-                number=job.attempt.number,
-                scheduler=self.scheduler_name,
-                token=tokens[job.key],
-                job_id=job_id,
-                submitted=store.now(),
-                shape=str(job.shape),
-                code=code.sha,
-                commit=code.commit,
+    def _jobs(self, todo: list[WantedRun], plan: Plan) -> list[Job]:
+        done = {row.run.key for row in plan.rows if row.state == "done" and row.action == "keep"}
+        own = {run.key for run in self.wanted}
+        return [
+            Job(
+                key=run.key,
+                name=run.name,
+                shape=run.shape,
+                parameters=parameters_of(run.settings, run.shape),
+                after=tuple(n.key for n in run.requires.values() if n.key not in done),
+                is_required=run.key not in own,
             )
-            store.write_record(Path(job.attempt.run_dir) / "submission.json", sent)
+            for run in todo
+        ]
 
-        for job in jobs:
-            record(job, None)
-        self.scheduler.submit(jobs, record)
+    def declared(self) -> Declared:
+        """What the command has declared so far, this batch included."""
+        return self.before.plus(self.wanted)
+
+    def _declare(self, plan: Plan) -> None:
+        dropped = self._dropped({row.run.key for row in plan.rows})
+        declare(
+            self.study_dir,
+            self.declared(),
+            self.settings,
+            scheduler=self.scheduler_name,
+            overrides=self.task_overrides,
+            unwanted=dropped,
+        )
+
+    def _freeze_and_send(
+        self, jobs: list[Job], runs: dict[str, WantedRun], code: FrozenCode, plan: Plan
+    ) -> None:
+        frozen: list[list[tuple[Path, SubmissionRecord]]] = []
+        for group in self.scheduler.groups(jobs):
+            token = uuid.uuid4().hex[:12]
+            frozen.append([])
+            for index, job in enumerate(group):
+                run = runs[job.key]
+                record = freeze_run(
+                    run,
+                    job,
+                    code,
+                    number=next_number(run),
+                    token=token,
+                    index=index,
+                    batch=self._batch_file(token),
+                    scheduler=self.scheduler_name,
+                )
+                store.write_submission(run.run_dir, record)
+                frozen[-1].append((run.run_dir, record))
+        for key in runs:
+            self.scheduler.forget(key)
+        self._send(frozen, {row.run.key for row in plan.rows if row.state == "done"})
+
+    def _batch_file(self, token: str) -> str | None:
+        return str(store.batch_path(self.study_dir, token)) if self._is_slurm else None
+
+    @property
+    def _is_slurm(self) -> bool:
+        return isinstance(self.scheduler, SlurmScheduler)
+
+    def _send(self, frozen: list[list[tuple[Path, SubmissionRecord]]], completed: set[str]) -> None:
+        if isinstance(self.scheduler, LocalScheduler):
+            self.scheduler.enqueue([sent for group in frozen for sent in group])
+            return
+        scheduler = self.scheduler
+        batches = [
+            sending.create(self.study_dir, group, scheduler.batch_pickle(group[0][1].token))
+            for group in frozen
+        ]
+        sender = sending.Sender(
+            scheduler=scheduler, completed=completed, known=scheduler.is_watching
+        )
+        self._is_complete = sender.send(batches)
+
+    def _feed(self) -> None:
+        """Send what the submit limit left, while following."""
+        if isinstance(self.scheduler, SlurmScheduler):
+            manage.feed(Study(self.study_dir), self.scheduler)
+
+    def _cancel_unwanted(self, plan: Plan) -> None:
+        if self.settings.unwanted == "cancel" and plan.unwanted:
+            manage.cancel(plan.unwanted, self.scheduler)
 
 
-def _job(run: WantedRun, states: dict[str, str | None], *, is_required: bool) -> Job:
-    waits_for = [r.key for r in run.requires.values() if states[r.key] != "completed"]
-    return Job(
-        key=run.key,
-        name=run.name,
-        shape=run.shape,
-        settings=run.settings,
-        after=tuple(waits_for),
-        is_required=is_required,
-    )
+def next_number(run: WantedRun) -> int:
+    """Number of the next sending; one that was frozen and never sent is used again."""
+    numbers = store.submission_numbers(run.run_dir)
+    if not numbers:
+        return 1
+    latest = store.submission(run.run_dir)
+    if latest is None or latest.number < numbers[-1]:
+        return numbers[-1]  # the record was never written
+    if latest.key == run.key and latest.job_id is None and not _was_sent(latest):
+        return latest.number
+    return latest.number + 1
 
 
-def _frozen(job: Job, run: WantedRun, code: FrozenCode) -> Job:
-    sent = store.submission(run.run_dir)
-    attempt = freeze_run(run, code, sent.number + 1 if sent else 1)
-    return replace(job, frozen_attempt=attempt, python_path=code.python_path)
+def _was_sent(record: SubmissionRecord) -> bool:
+    return bool(sending.job_ids({record.key: record}))
 
 
 def with_required(wanted: Iterable[WantedRun]) -> list[WantedRun]:
@@ -167,25 +369,37 @@ def entry_of(run: WantedRun) -> RunEntry:
 
 
 def declare(
-    study_dir: Path, wanted: list[WantedRun], scheduler_name: str, overrides: list[str]
+    study_dir: Path,
+    declared: Declared,
+    settings: StudyLauncherConf,
+    *,
+    scheduler: str,
+    overrides: list[str],
+    unwanted: Sequence[RunEntry] = (),
 ) -> None:
     """Write the study's record."""
-    settings = wanted[0].settings
-    keys = {run.key for run in wanted}
-    required = [run for run in with_required(wanted) if run.key not in keys]
     record = StudyRecord(
         study_id=study_dir.name,
         created=store.now(),
         command=sys.argv,
         overrides=overrides,
-        runs=[entry_of(run) for run in wanted],
-        prerequisites=[entry_of(run) for run in required],
+        runs=[_declared(entry, study_dir) for entry in declared.runs],
+        prerequisites=[_declared(entry, study_dir) for entry in declared.prerequisites],
+        unwanted=[_declared(entry, study_dir) for entry in unwanted],
         report=settings.report,
         cluster=settings.cluster.name,
-        scheduler=scheduler_name,
+        scheduler=scheduler,
         environment=settings.cluster.environment,
     )
     store.write_record(study_dir / "study.json", record)
+
+
+def _declared(entry: RunEntry, study_dir: Path) -> RunEntry:
+    """With the folder relative to the study's, so that the study can be moved."""
+    folder = Path(entry.run_dir)
+    if folder.is_relative_to(study_dir):
+        folder = folder.relative_to(study_dir)
+    return entry.model_copy(update={"run_dir": str(folder)})
 
 
 def report(study: Study) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
-from launcher.callbacks.progress import Progress
 from launcher.context import RunContext
 from launcher.errors import LauncherError
 
@@ -87,5 +86,4 @@ def trainer_arguments(context: RunContext) -> dict[str, Any]:
         "use_distributed_sampler": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
-        "callbacks": [Progress(context.run_dir)],
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from launcher.memory import peak_memory_gb
 from launcher.store import now, write_json
 
 log = logging.getLogger("launcher.progress")
@@ -52,30 +54,46 @@ class Progress(pl.Callback):
             self._log(trainer, time.monotonic())
 
     def _write(self, trainer: pl.Trainer) -> None:
+        left_s = self._left_s(trainer, time.monotonic())
         write_json(
             self._path,
             {
                 "time": now(),
                 "step": trainer.global_step,
-                "total_steps": trainer.max_steps if trainer.max_steps > 0 else None,
+                "total_steps": _total_steps(trainer),
                 "epoch": trainer.current_epoch,
+                "eta_s": None if left_s is None else round(left_s),
+                "mem_peak_gb": peak_memory_gb(),
                 "metrics": _metrics(trainer),
             },
         )
 
+    def _rate(self, trainer: pl.Trainer, moment: float) -> float:
+        """Optimizer steps per second of this attempt."""
+        return (trainer.global_step - self._first_step) / max(moment - self._started, 1e-9)
+
+    def _left_s(self, trainer: pl.Trainer, moment: float) -> float | None:
+        """Time to the last step at the present rate, where both are known."""
+        total, rate = _total_steps(trainer), self._rate(trainer, moment)
+        return (total - trainer.global_step) / rate if total is not None and rate else None
+
     def _log(self, trainer: pl.Trainer, moment: float) -> None:
-        steps = trainer.global_step - self._first_step
-        rate = steps / max(moment - self._started, 1e-9)
-        left_s = (trainer.max_steps - trainer.global_step) / rate if rate else float("nan")
+        left_s = self._left_s(trainer, moment)
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in _metrics(trainer).items())
         log.info(
-            "step %d/%d  %.1f steps/s  %.0f s left  %s",
+            "step %d/%s  %.1f steps/s  %s s left  %s",
             trainer.global_step,
-            trainer.max_steps,
-            rate,
-            left_s,
+            _total_steps(trainer) or "?",
+            self._rate(trainer, moment),
+            "?" if left_s is None else f"{left_s:.0f}",
             metrics,
         )
+
+
+def _total_steps(trainer: pl.Trainer) -> int | None:
+    """Optimizer steps of the whole training; None where nothing limits them."""
+    total = trainer.estimated_stepping_batches
+    return int(total) if math.isfinite(total) and total > 0 else None
 
 
 def _metrics(trainer: pl.Trainer) -> dict[str, float]:

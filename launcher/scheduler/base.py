@@ -1,66 +1,82 @@
-"""What every scheduler offers: check, submit, poll. Jobs are known by the key of their run."""
+"""What every scheduler offers: check, poll, cancel. Jobs are known by the key of their run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from launcher.job import Attempt
-from launcher.settings import StudyLauncherConf
+from launcher.records import SubmissionRecord
 from launcher.topology import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run with what a scheduler has to know to start it."""
+    """A run as a scheduler sees it before it is frozen."""
 
     key: str
     name: str
     shape: Shape
-    settings: StudyLauncherConf
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What the scheduler is told besides the shape."""
     after: tuple[str, ...] = ()
     """Keys of runs that must complete first."""
     is_required: bool = False
     """Whether other runs wait for it; such jobs are not mixed into the arrays of a study."""
-    frozen_attempt: Attempt | None = None
-    """What is started; set between `check` and `submit`."""
     python_path: tuple[str, ...] = ()
     """Folders of the code snapshot that come first on the job's Python path."""
 
-    @property
-    def attempt(self) -> Attempt:
-        """The frozen attempt; a job without one cannot be submitted."""
-        if self.frozen_attempt is None:
-            raise RuntimeError(f"job {self.name} was not frozen before its submission")
-        return self.frozen_attempt
+    @classmethod
+    def of(cls, sent: SubmissionRecord) -> Job:
+        """The job of a frozen submission."""
+        return cls(
+            key=sent.key,
+            name=sent.name,
+            shape=sent.shape,
+            parameters=sent.parameters,
+            after=tuple(sent.after),
+            is_required=sent.is_required,
+            python_path=tuple(sent.python_path),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
     """What a scheduler says of a job."""
 
-    state: Literal["waiting", "pending", "running", "ended", "unknown"]
+    state: Literal["held", "waiting", "pending", "running", "ended", "unknown"]
     reason: str = ""
     """In the scheduler's words, e.g. `Priority`, `OUT_OF_MEMORY`."""
+    node: str = ""
+    """Nodes it runs on."""
 
 
-class Scheduler(Protocol):
+class Poller(Protocol):
+    """Says how jobs are."""
+
+    def watch(self, key: str, job_id: str) -> None:
+        """Take a job that was sent earlier into `poll` and as something to wait for."""
+
+    def poll(self) -> dict[str, JobStatus]:
+        """Status of all watched jobs, by key of their run; the scheduler is asked once."""
+
+
+class Scheduler(Poller, Protocol):
     """Starts jobs and says how they are."""
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Refuse with SubmissionError what could never run. Nothing is submitted."""
+        """Refuse with SubmissionError what could never run. Nothing is sent."""
 
-    def submit(self, jobs: Sequence[Job], started: Callable[[Job, str], None]) -> None:
-        """Send jobs, those that others wait for first; `started` is told each job id."""
+    def groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """Jobs that are sent together; what others wait for comes first."""
 
-    def watch(self, key: str, job_id: str) -> None:
-        """Take a job that was submitted earlier into `poll` and as something to wait for."""
+    def forget(self, key: str) -> None:
+        """A run will be sent again: what is known of its earlier job does not count."""
 
-    def poll(self) -> dict[str, JobStatus]:
-        """Status of all jobs, by key of their run; the scheduler is asked once."""
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """End jobs; those that have ended already are no error."""
 
     def interrupted(self) -> str:
         """The person who waits pressed ctrl-C: what became of the jobs, in one line."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from launcher import store
 from launcher.errors import SubmissionError
+from launcher.job import Attempt
+from launcher.records import SubmissionRecord
 from launcher.scheduler.base import Job, JobStatus, environment
+from launcher.topology import Shape
 
 DEFAULT_MEM_GB = 2.0
 """Taken for a run that does not say how much memory it needs."""
@@ -35,24 +41,30 @@ class Capacity:
             gpus=_visible_gpus(),
         )
 
-    def holds(self, job: Job) -> bool:
-        """Whether the job fits into what is free."""
-        need = _need(job)
+    def holds(self, shape: Shape) -> bool:
+        """Whether an attempt of that shape fits into what is free."""
         return (
-            need.cpus <= self.cpus
-            and need.mem_gb <= self.mem_gb
-            and job.shape.gpus_per_node <= len(self.gpus)
+            shape.cpus <= self.cpus
+            and _mem_gb(shape) <= self.mem_gb
+            and shape.gpus_per_node <= len(self.gpus)
         )
 
+    def take(self, shape: Shape) -> list[int]:
+        """Reserve a shape; returns the GPUs that it gets."""
+        gpus, self.gpus = self.gpus[: shape.gpus_per_node], self.gpus[shape.gpus_per_node :]
+        self.cpus -= shape.cpus
+        self.mem_gb -= _mem_gb(shape)
+        return gpus
 
-@dataclass(kw_only=True)
-class _Need:
-    cpus: int
-    mem_gb: float
+    def give_back(self, shape: Shape, gpus: list[int]) -> None:
+        """Free what `take` reserved."""
+        self.cpus += shape.cpus
+        self.mem_gb += _mem_gb(shape)
+        self.gpus += gpus
 
 
-def _need(job: Job) -> _Need:
-    return _Need(cpus=job.shape.cpus, mem_gb=job.shape.mem_gb or DEFAULT_MEM_GB)
+def _mem_gb(shape: Shape) -> float:
+    return shape.mem_gb or DEFAULT_MEM_GB
 
 
 def _visible_gpus() -> list[int]:
@@ -68,9 +80,15 @@ def _visible_gpus() -> list[int]:
     return list(range(pynvml.nvmlDeviceGetCount()))
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
+class _Queued:
+    run_dir: Path
+    sent: SubmissionRecord
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Running:
-    job: Job
+    queued: _Queued
     handle: Any
     gpus: list[int]
 
@@ -82,49 +100,64 @@ class LocalScheduler:
     folder: Path
     capacity: Capacity = field(default_factory=Capacity.of_this_machine)
     max_parallel: int | None = None
-    _queued: list[Job] = field(default_factory=list)
+    _queued: list[_Queued] = field(default_factory=list)
     _running: dict[str, _Running] = field(default_factory=dict)
     _ended: dict[str, JobStatus] = field(default_factory=dict)
     _watched: dict[str, str] = field(default_factory=dict)
-    _started: Callable[[Job, str], None] | None = None
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Refuse jobs that this machine can never hold, even when it is idle."""
         for job in jobs:
-            if job.shape.nodes > 1:
+            shape = job.shape
+            if shape.nodes > 1:
                 raise SubmissionError(
-                    f"the local launcher has one node, `{job.name}` asks for {job.shape.nodes}",
+                    f"the local launcher has one node, `{job.name}` asks for {shape.nodes}",
                     hint="use hydra/launcher=slurm, or resources.nodes=1",
                 )
-            if not self.capacity.holds(job):
-                need, free = _need(job), self.capacity
+            if not self.capacity.holds(shape):
+                free = self.capacity
                 raise SubmissionError(
-                    f"`{job.name}` asks for {need.cpus} CPUs, {need.mem_gb:g} GB and"
-                    f" {job.shape.gpus_per_node} GPUs; this machine has {free.cpus:g} CPUs,"
+                    f"`{job.name}` asks for {shape.cpus} CPUs, {_mem_gb(shape):g} GB and"
+                    f" {shape.gpus_per_node} GPUs; this machine has {free.cpus:g} CPUs,"
                     f" {free.mem_gb:.1f} GB free and {len(free.gpus)} GPUs",
                     hint="lower resources.*, or use hydra/launcher=slurm",
                 )
 
-    def submit(self, jobs: Sequence[Job], started: Callable[[Job, str], None]) -> None:
-        """Queue jobs; they start as slots become free and the runs they wait for complete."""
-        self._started = started
-        self._queued.extend(jobs)
+    def groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """Local runs start one by one."""
+        return [[job] for job in jobs]
+
+    def enqueue(self, frozen: Sequence[tuple[Path, SubmissionRecord]]) -> None:
+        """Queue frozen runs; they start as slots become free and what they wait for completes."""
+        self._queued += [_Queued(run_dir=run_dir, sent=sent) for run_dir, sent in frozen]
 
     def watch(self, key: str, job_id: str) -> None:
         """Follow a process that another launcher started."""
-        self._watched[key] = job_id
+        if key not in self._running and key not in self._ended:
+            self._watched[key] = job_id
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of a run that will be started again."""
+        self._watched.pop(key, None)
+        self._ended.pop(key, None)
 
     def poll(self) -> dict[str, JobStatus]:
         """Collect what ended, start what fits, and say how all jobs are."""
         self._collect()
         self._start()
-        statuses = dict(self._ended)
-        statuses.update({key: _process_status(pid) for key, pid in self._watched.items()})
+        statuses = {key: _process_status(job_id) for key, job_id in self._watched.items()}
+        statuses.update(self._ended)
         statuses.update({key: JobStatus(state="running") for key in self._running})
-        for job in self._queued:
-            blocked = any(not self._is_done(key) for key in job.after)
-            statuses[job.key] = JobStatus(state="waiting" if blocked else "pending")
+        for queued in self._queued:
+            blocked = any(not self._is_done(key) for key in queued.sent.after)
+            statuses[queued.sent.key] = JobStatus(state="waiting" if blocked else "pending")
         return statuses
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Interrupt processes of this machine."""
+        for job_id in job_ids:
+            if _process_status(job_id).state == "running":
+                os.kill(int(job_id.rpartition("/")[2]), signal.SIGINT)
 
     def interrupted(self) -> str:
         """Local runs end with the command that started them."""
@@ -138,28 +171,31 @@ class LocalScheduler:
             if not running.handle.done():
                 continue
             del self._running[key]
-            need = _need(running.job)
-            self.capacity.cpus += need.cpus
-            self.capacity.mem_gb += need.mem_gb
-            self.capacity.gpus += running.gpus
+            self.capacity.give_back(running.queued.sent.shape, running.gpus)
             succeeded = _succeeded(running.handle)
             self._ended[key] = JobStatus(state="ended", reason="" if succeeded else "failed")
 
     def _start(self) -> None:
-        for job in list(self._queued):
-            failed = [key for key in job.after if self._has_failed(key)]
-            if failed:
-                self._queued.remove(job)
-                reason = f"required run {failed[0]} failed"
-                self._ended[job.key] = JobStatus(state="ended", reason=reason)
-            elif all(self._is_done(key) for key in job.after) and self._has_room(job):
-                self._queued.remove(job)
-                self._launch(job)
+        for queued in list(self._queued):
+            sent = queued.sent
+            failed = [key for key in sent.after if self._has_failed(key)]
+            cancelled = store.cancelled(queued.run_dir)
+            if cancelled is not None and cancelled.number == sent.number:
+                self._drop(queued, "cancelled")
+            elif failed:
+                self._drop(queued, f"required run {failed[0]} failed")
+            elif all(self._is_done(key) for key in sent.after) and self._has_room(sent.shape):
+                self._queued.remove(queued)
+                self._launch(queued)
 
-    def _has_room(self, job: Job) -> bool:
+    def _drop(self, queued: _Queued, reason: str) -> None:
+        self._queued.remove(queued)
+        self._ended[queued.sent.key] = JobStatus(state="ended", reason=reason)
+
+    def _has_room(self, shape: Shape) -> bool:
         if self.max_parallel is not None and len(self._running) >= self.max_parallel:
             return False
-        return self.capacity.holds(job)
+        return self.capacity.holds(shape)
 
     def _is_done(self, key: str) -> bool:
         if key in self._watched:
@@ -171,35 +207,32 @@ class LocalScheduler:
         status = self._ended.get(key)
         return status is not None and bool(status.reason)
 
-    def _launch(self, job: Job) -> None:
+    def _launch(self, queued: _Queued) -> None:
         import submitit
 
-        gpus = self.capacity.gpus[: job.shape.gpus_per_node]
-        self.capacity.gpus = self.capacity.gpus[job.shape.gpus_per_node :]
-        need = _need(job)
-        self.capacity.cpus -= need.cpus
-        self.capacity.mem_gb -= need.mem_gb
+        sent = queued.sent
+        gpus = self.capacity.take(sent.shape)
         # A process id may come back, and with it the files of an old job: one folder per job.
         executor = submitit.LocalExecutor(self.folder / f"local-{uuid.uuid4().hex[:8]}")
         executor.update_parameters(
-            timeout_min=job.shape.timeout_min,
-            tasks_per_node=job.shape.ranks_per_node,
-            gpus_per_node=job.shape.gpus_per_node,
+            timeout_min=sent.shape.timeout_min,
+            tasks_per_node=sent.shape.ranks_per_node,
+            gpus_per_node=sent.shape.gpus_per_node,
             visible_gpus=gpus,
-            signal_delay_s=job.settings.signal_delay_s,
-            stderr_to_stdout=job.settings.stderr_to_stdout,
+            signal_delay_s=sent.parameters["signal_delay_s"],
+            stderr_to_stdout=sent.parameters["stderr_to_stdout"],
         )
-        with submitit.helpers.clean_env(), environment(**_job_environment(job)):
-            handle = executor.submit(job.attempt)
-        self._running[job.key] = _Running(job=job, handle=handle, gpus=gpus)
-        if self._started is not None:
-            self._started(job, f"{executor.folder.name}/{handle.job_id}")
+        with submitit.helpers.clean_env(), environment(**_job_environment(sent)):
+            handle = executor.submit(Attempt.of(sent, queued.run_dir))
+        self._running[sent.key] = _Running(queued=queued, handle=handle, gpus=gpus)
+        job_id = f"{socket.gethostname()}/{executor.folder.name}/{handle.job_id}"
+        store.write_submission(queued.run_dir, sent.model_copy(update={"job_id": job_id}))
 
 
-def _job_environment(job: Job) -> dict[str, str]:
+def _job_environment(sent: SubmissionRecord) -> dict[str, str]:
     inherited = os.environ.get("PYTHONPATH")
-    path = [*job.python_path, *([inherited] if inherited else [])]
-    threads = str(job.shape.cpus_per_rank)
+    path = [*sent.python_path, *([inherited] if inherited else [])]
+    threads = str(sent.shape.cpus_per_rank)
     return {
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONSAFEPATH": "1",
@@ -218,6 +251,9 @@ def _succeeded(handle: Any) -> bool:
 
 def _process_status(job_id: str) -> JobStatus:
     """Of a job that another launcher started; a process id may since belong to somebody else."""
+    host, _, process = job_id.partition("/")
+    if process and host != socket.gethostname():
+        return JobStatus(state="unknown", reason=f"it runs on {host}; ask there")
     try:
         command = psutil.Process(int(job_id.rpartition("/")[2])).cmdline()
     except psutil.Error:

@@ -1,27 +1,50 @@
-"""SLURM through submitit: one array per identical shape, asked about with one squeue."""
+"""SLURM: one sbatch per array, one squeue per look. Scripts are made by submitit."""
 
 from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import SubmissionError, nearest
 from launcher.scheduler.base import Job, JobStatus, environment
-from launcher.topology import sbatch_parameters
+from launcher.settings import StudyLauncherConf
+from launcher.topology import Shape, sbatch_parameters
 
 COMMAND_TIMEOUT_S = 60
+RETRY_AFTER_S = (1.0, 3.0)
+"""Pauses before a question is asked again that SLURM did not answer."""
+MAX_ARRAY_SIZE = 1001
+"""SLURM's own default, where the site does not say."""
+_IDS_PER_COMMAND = 500
 _CLIENT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
 """Variables that say which SLURM to talk to; the other SLURM_* belong to a surrounding job."""
 _WAITING_REASONS = {"Dependency", "DependencyNeverSatisfied"}
 _PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SUSPENDED"}
 _RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING"}
+_TOKEN = re.compile(r"launcher:([0-9a-f]+)")
+
+
+class SubmitLimitError(SubmissionError):
+    """SLURM takes no more jobs of this user for now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedJob:
+    """One line of squeue."""
+
+    job_id: str
+    token: str
+    """Of the batch that it belongs to; empty if it is none of ours."""
+    status: JobStatus
 
 
 @dataclass(kw_only=True)
@@ -29,9 +52,13 @@ class SlurmScheduler:
     """The SLURM that sbatch and squeue of this machine talk to."""
 
     folder: Path
-    """Where submitit keeps scripts, pickles and logs."""
+    """Where scripts, pickles and logs are kept."""
     variables: dict[str, str] = field(default_factory=dict)
     """Environment of the client commands, e.g. SLURM_CONF."""
+    max_array_size: int | None = None
+    """MaxArraySize; None asks SLURM."""
+    inherited: tuple[int, ...] = ()
+    """Descriptors that sbatch keeps open: the locks of who submits."""
     _ids: dict[str, str] = field(default_factory=dict)
 
     def check(self, jobs: Sequence[Job]) -> None:
@@ -40,74 +67,146 @@ class SlurmScheduler:
         Raises:
             SubmissionError: no SLURM here, no such partition, or `sbatch --test-only` says no.
         """
-        if shutil.which("sbatch") is None or shutil.which("srun") is None:
-            raise SubmissionError(
-                "there is no SLURM on this machine: `sbatch` and `srun` are not on the PATH",
-                hint="submit from a login node, or use hydra/launcher=local",
-            )
+        require_commands()
         partitions = self._partitions()
-        for group in _groups(jobs):
+        for group in group_by_shape(jobs):
             self._check_partition(group[0], partitions)
-            self._test_only(group)
+            self._test_only(group[0])
 
-    def submit(self, jobs: Sequence[Job], started: Callable[[Job, str], None]) -> None:
-        """Send one array per group of identical shape; those that others wait for first."""
-        import submitit
+    def groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """One array per identical shape, split at MaxArraySize."""
+        size = self._array_size()
+        return [
+            group[i : i + size]
+            for group in group_by_shape(jobs)
+            for i in range(0, len(group), size)
+        ]
 
-        client = {k: os.environ[k] for k in _CLIENT_VARIABLES if k in os.environ} | self.variables
-        for group in _groups(jobs):
-            executor = self._executor(group[0])
-            try:
-                # What a surrounding job left in the environment must not reach this one.
-                with submitit.helpers.clean_env(), environment(**client), executor.batch():
-                    handles = [executor.submit(job.attempt) for job in group]
-                ids = [handle.job_id for handle in handles]
-            except submitit.core.utils.FailedJobError as error:
-                raise SubmissionError(f"sbatch refused the job: {error}") from error
-            for job, job_id in zip(group, ids, strict=True):
-                self._ids[job.key] = job_id
-                started(job, job_id)
+    def script(self, job: Job, token: str, indexes: tuple[int, int] | None) -> str:
+        """The sbatch script of a batch; `indexes` are the first and last of its array."""
+        executor = self._executor(job, token)
+        if indexes is not None:
+            first, last = indexes
+            parallel = executor.parameters.get("array_parallelism", last - first + 1)
+            executor.parameters["map_count"] = last - first + 1
+            extra = {**executor.parameters.get("additional_parameters", {})}
+            extra["array"] = f"{first}-{last}%{min(parallel, last - first + 1)}"
+            executor.parameters["additional_parameters"] = extra
+        words = [executor.python, "-u", "-m", "launcher.start", str(self.batch_pickle(token))]
+        command = " ".join([words[0], shlex.join(words[1:])])
+        return str(executor._make_submission_file_text(command, token))
+
+    def batch_pickle(self, token: str) -> Path:
+        """File of the attempts of a batch."""
+        return self.folder / f"{token}.pkl"
+
+    def sbatch(self, job: Job, token: str, indexes: tuple[int, int] | None) -> str:
+        """Submit a batch, or a part of its array; returns the job id.
+
+        Raises:
+            SubmitLimitError: not now, because the user has as many jobs as SLURM permits.
+            SubmissionError: SLURM refused it for another reason, or gave no answer.
+        """
+        path = self.folder / f"{token}.sh"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.script(job, token, indexes))
+        done = self._command(["sbatch", "--parsable", str(path)], submits=True)
+        if done is None:
+            raise SubmissionError(
+                "sbatch gave no answer",
+                hint="the same command finds out whether the job was taken, and goes on",
+            )
+        if done.returncode:
+            words = done.stderr.strip() or "no reason given"
+            kind = SubmitLimitError if _is_submit_limit(words) else SubmissionError
+            raise kind(f"sbatch refused `{job.name}`: {words.splitlines()[-1]}")
+        return done.stdout.strip().partition(";")[0]
+
+    def queue(self) -> list[QueuedJob]:
+        """Every job of this user that has not ended.
+
+        Raises:
+            SubmissionError: squeue gave no answer, also when it was asked again.
+        """
+        command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}"]
+        command += ["--format=%i|%T|%r|%N|%k"]
+        for pause_s in (*RETRY_AFTER_S, None):
+            done = self._command(command)
+            if done is not None and done.returncode == 0:
+                return [_queued(line) for line in done.stdout.splitlines() if line.count("|") >= 4]
+            if pause_s is not None:
+                time.sleep(pause_s)
+        words = done.stderr.strip().splitlines() if done is not None else []
+        raise SubmissionError(
+            f"SLURM does not answer: {words[-1] if words else 'squeue gave no answer in time'}",
+            hint="try `squeue` by hand; is slurmctld up, and does SLURM_CONF point to it?",
+        )
 
     def watch(self, key: str, job_id: str) -> None:
         """Follow a job that was submitted earlier."""
         self._ids[key] = job_id
 
+    def forget(self, key: str) -> None:
+        """Drop the job of a run that will be sent again."""
+        self._ids.pop(key, None)
+
+    def is_watching(self, key: str) -> bool:
+        """Whether a job of that run is known."""
+        return key in self._ids
+
     def poll(self) -> dict[str, JobStatus]:
         """Status of all jobs from one squeue; what is no longer in the queue has ended."""
-        listed = self._run(
-            ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i|%T|%r"]
-        )
-        if listed is None:
-            return {
-                key: JobStatus(state="unknown", reason="squeue gave no answer") for key in self._ids
-            }
-        rows = dict(_status_row(line) for line in listed.splitlines() if line.count("|") == 2)
+        if not self._ids:
+            return {}
+        try:
+            rows = {row.job_id: row.status for row in self.queue()}
+        except SubmissionError as error:
+            return {key: JobStatus(state="unknown", reason=error.message) for key in self._ids}
         ended = JobStatus(state="ended")
         return {key: rows.get(job_id, ended) for key, job_id in self._ids.items()}
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """`scancel`; raises SubmissionError if SLURM does not take it."""
+        for i in range(0, len(job_ids), _IDS_PER_COMMAND):
+            done = self._command(["scancel", *job_ids[i : i + _IDS_PER_COMMAND]])
+            if done is None or done.returncode:
+                words = done.stderr.strip() if done is not None else "no answer in time"
+                raise SubmissionError(f"scancel failed: {words}", hint="issue the command again")
 
     def interrupted(self) -> str:
         """Jobs outlive the command that follows them."""
         return "stopped watching; the jobs go on, `launch status` shows them"
 
-    def _run(self, command: list[str], text: str | None = None) -> str | None:
-        done = self._command(command, text)
-        return None if done is None or done.returncode else done.stdout
-
     def _command(
-        self, command: list[str], text: str | None = None
+        self, command: list[str], text: str | None = None, *, submits: bool = False
     ) -> subprocess.CompletedProcess[str] | None:
         try:
             return subprocess.run(
                 command,
                 input=text,
+                stdin=None if text is not None else subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 timeout=COMMAND_TIMEOUT_S,
                 check=False,
-                env={**os.environ, **self.variables},
+                env=self._environment(submits=submits),
+                pass_fds=self.inherited if submits else (),
             )
-        except (subprocess.TimeoutExpired, FileNotFoundError):
+        except subprocess.TimeoutExpired:
             return None
+        except FileNotFoundError:
+            require_commands()
+            raise
+
+    def _environment(self, *, submits: bool) -> dict[str, str]:
+        """Of a client command. What a surrounding job left there must not reach a new one."""
+        if not submits:
+            return {**os.environ, **self.variables}
+        import submitit
+
+        client = {k: os.environ[k] for k in _CLIENT_VARIABLES if k in os.environ}
+        with submitit.helpers.clean_env(), environment(**client, **self.variables):
+            return dict(os.environ)
 
     def _partitions(self) -> list[str]:
         done = self._command(["sinfo", "--noheader", "--format=%R"])
@@ -120,8 +219,16 @@ class SlurmScheduler:
             )
         return sorted(set(done.stdout.split()))
 
+    def _array_size(self) -> int:
+        """Most elements of an array: indexes start at 0 and stay below MaxArraySize."""
+        if self.max_array_size is None:
+            done = self._command(["scontrol", "show", "config"])
+            found = re.search(r"MaxArraySize\s*=\s*(\d+)", done.stdout if done else "")
+            self.max_array_size = int(found.group(1)) if found else MAX_ARRAY_SIZE
+        return max(1, self.max_array_size - 1)
+
     def _check_partition(self, job: Job, partitions: list[str]) -> None:
-        asked = _parameters(job).get("partition")
+        asked = job.parameters.get("partition")
         for partition in str(asked).split(",") if asked else []:
             if partition not in partitions:
                 match = nearest(partition, partitions)
@@ -130,37 +237,47 @@ class SlurmScheduler:
                     hint=f"cluster.partition={match or partitions[0]}",
                 )
 
-    def _test_only(self, group: Sequence[Job]) -> None:
-        script = self._executor(group[0], with_dependency=False)._make_submission_file_text(
-            "true", "test"
+    def _test_only(self, job: Job) -> None:
+        executor = self._executor(job, "test", with_dependency=False)
+        done = self._command(
+            ["sbatch", "--test-only"], text=executor._make_submission_file_text("true", "test")
         )
-        done = self._command(["sbatch", "--test-only"], text=script)
-        if done is not None and done.returncode:
+        if done is not None and done.returncode and not _is_submit_limit(done.stderr):
             reasons = done.stderr.strip().splitlines() or ["no reason given"]
             raise SubmissionError(
-                f"SLURM would refuse `{group[0].name}` ({group[0].shape}): {reasons[-1]}",
+                f"SLURM would refuse `{job.name}` ({job.shape}): {reasons[-1]}",
                 hint="check cluster.* (partition, account, qos) and resources.*",
             )
 
-    def _executor(self, job: Job, *, with_dependency: bool = True) -> Any:
+    def _executor(self, job: Job, token: str, *, with_dependency: bool = True) -> Any:
         import submitit
 
         # SLURM expands % in the paths of its logs; submitit passes them on as they are.
         executor = submitit.SlurmExecutor(self.folder, max_num_timeout=0)
-        parameters = _parameters(job)
+        parameters = {**job.parameters, "setup": _setup_lines(job)}
+        parameters["comment"] = f"{parameters.get('comment') or ''} launcher:{token}".strip()
         after = [self._ids[key] for key in job.after if key in self._ids]
         if after and with_dependency:
             parameters["dependency"] = "afterok:" + ":".join(after)
             # Else a job whose requirement failed would stay pending for ever.
-            parameters["additional_parameters"]["kill-on-invalid-dep"] = "yes"
+            extra = {**parameters.get("additional_parameters", {}), "kill-on-invalid-dep": "yes"}
+            parameters["additional_parameters"] = extra
         executor.update_parameters(**parameters)
         return executor
 
 
-def _parameters(job: Job) -> dict[str, Any]:
-    """Everything sbatch is told about a job: shape, site, and the stock launcher's own keys."""
-    settings = job.settings
-    parameters = sbatch_parameters(job.shape, settings.cluster)
+def require_commands() -> None:
+    """Raise SubmissionError where there is no SLURM."""
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise SubmissionError(
+            "there is no SLURM on this machine: `sbatch` and `srun` are not on the PATH",
+            hint="submit from a login node, or use hydra/launcher=local",
+        )
+
+
+def parameters_of(settings: StudyLauncherConf, shape: Shape) -> dict[str, Any]:
+    """Everything sbatch is told about a run: shape, site, and the stock launcher's own keys."""
+    parameters = sbatch_parameters(shape, settings.cluster)
     for name in ("partition", "account", "qos", "comment", "constraint", "exclude"):
         value = getattr(settings, name)
         if value is not None:
@@ -171,7 +288,7 @@ def _parameters(job: Job) -> dict[str, Any]:
         stderr_to_stdout=settings.stderr_to_stdout,
         array_parallelism=settings.array_parallelism,
         additional_parameters=dict(settings.additional_parameters),
-        setup=_setup_lines(job),
+        setup=[*settings.cluster.setup, *(settings.setup or [])],
         wckey=None,
     )
     return parameters
@@ -182,8 +299,7 @@ def _setup_lines(job: Job) -> list[str]:
     python_path = os.pathsep.join(job.python_path)
     threads = job.shape.cpus_per_rank
     return [
-        *job.settings.cluster.setup,
-        *(job.settings.setup or []),
+        *job.parameters.get("setup", []),
         f'export PYTHONPATH={shlex.quote(python_path)}"${{PYTHONPATH:+:$PYTHONPATH}}"',
         "export PYTHONSAFEPATH=1",
         f"export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads}",
@@ -192,26 +308,37 @@ def _setup_lines(job: Job) -> list[str]:
     ]
 
 
-def _groups(jobs: Iterable[Job]) -> list[list[Job]]:
+def group_by_shape(jobs: Sequence[Job]) -> list[list[Job]]:
     """Jobs that can be one array. Jobs come after what they wait for, and so do the groups."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        parameters = _parameters(job)
-        groups.setdefault(repr((parameters, job.after, job.is_required)), []).append(job)
-    return [
-        group[i : i + size]
-        for group in groups.values()
-        for size in [max(1, group[0].settings.cluster.max_array_size - 1)]
-        for i in range(0, len(group), size)
-    ]
+        same = repr((job.parameters, job.shape, job.after, job.is_required, job.python_path))
+        groups.setdefault(same, []).append(job)
+    return list(groups.values())
 
 
-def _status_row(line: str) -> tuple[str, JobStatus]:
-    job_id, state, reason = line.split("|")
-    reason = "" if reason == "None" else reason
+def _is_submit_limit(words: str) -> bool:
+    """Whether sbatch's complaint is about the number of jobs, not about their size."""
+    named = re.findall(r"\w+Limit\b", words)
+    if named:
+        return any("Submit" in name for name in named)
+    return re.search(r"job submit limit|temporarily unable to accept job", words) is not None
+
+
+def _queued(line: str) -> QueuedJob:
+    job_id, state, reason, node, comment = line.split("|", 4)
+    token = _TOKEN.search(comment)
+    return QueuedJob(
+        job_id=job_id,
+        token=token.group(1) if token else "",
+        status=_status(state, "" if reason == "None" else reason, node),
+    )
+
+
+def _status(state: str, reason: str, node: str) -> JobStatus:
     if state in _PENDING:
         waiting = reason in _WAITING_REASONS
-        return job_id, JobStatus(state="waiting" if waiting else "pending", reason=reason)
+        return JobStatus(state="waiting" if waiting else "pending", reason=reason)
     if state in _RUNNING:
-        return job_id, JobStatus(state="running")
-    return job_id, JobStatus(state="ended", reason=state)
+        return JobStatus(state="running", node=node)
+    return JobStatus(state="ended", reason=state)

@@ -85,12 +85,65 @@ def test_code_edited_after_submission_changes_nothing_that_is_queued(
     assert record(project, 1)["result"] == {"double": 4.0, "helper": "as submitted"}
 
 
-def test_completed_runs_are_kept_when_the_command_is_issued_again(project: Path) -> None:
+def lives(project: Path, number: int) -> list[str]:
+    folder = project / "sweep" / str(number) / "attempts"
+    return sorted(path.name for path in folder.glob("*.json"))
+
+
+def test_finished_and_failed_runs_are_kept_when_the_command_is_issued_again(
+    project: Path,
+) -> None:
     launch(project, "x=1,2", "fail=2")
     again = launch(project, "x=1,2", "fail=2")
-    assert "kept: x=1 is completed" in again.stderr
-    assert not (project / "sweep" / "0" / "attempts" / "002-000.json").exists()
-    assert (project / "sweep" / "1" / "attempts" / "002-000.json").exists()
+    assert again.returncode == 1
+    assert "2 runs: 1 done, 1 failed; 0 to submit" in again.stderr
+    assert lives(project, 0) == lives(project, 1) == ["001-000.json"]
+
+
+def test_a_task_error_is_retried_once_the_code_has_changed(project: Path) -> None:
+    launch(project, "x=1,2", "fail=2")
+    source = (project / "app.py").read_text()
+    (project / "app.py").write_text(source.replace("config.x == config.fail", "False"))
+    again = launch(project, "x=1,2", "fail=2")
+    assert again.returncode == 0, again.stderr
+    assert "again, code changed after: ValueError: x is 2" in again.stderr
+    assert "the study mixes 2 versions of the code" in again.stderr
+    assert (lives(project, 0), lives(project, 1)) == (
+        ["001-000.json"], ["001-000.json", "002-000.json"],
+    )  # fmt: skip
+
+
+def test_failed_retry_and_force_send_again(project: Path) -> None:
+    launch(project, "x=1,2", "fail=2")
+    launch(project, "x=1,2", "fail=2", "hydra.launcher.failed=retry")
+    assert (len(lives(project, 0)), len(lives(project, 1))) == (1, 2)
+    launch(project, "x=1,2", "fail=2", "hydra.launcher.force=true")
+    assert (len(lives(project, 0)), len(lives(project, 1))) == (2, 3)
+
+
+def test_a_dry_run_prints_the_plan_and_leaves_no_file(project: Path) -> None:
+    before = sorted(project.rglob("*"))
+    done = run(
+        "app.py", "-m", "hydra/launcher=local", "x=1,2", "fail=7", "hydra.launcher.dry_run=true",
+        cwd=project,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "all runs: fail=7" in done.stdout
+    assert "2 runs: 2 new; 2 to submit" in done.stdout
+    assert sorted(path for path in project.rglob("*") if "__pycache__" not in str(path)) == before
+
+
+def test_two_shells_that_issue_one_command_run_each_run_once(project: Path) -> None:
+    command = [
+        sys.executable, "app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=sweep", "x=1,2,3",
+    ]  # fmt: skip
+    shells = [
+        subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [shell.communicate(timeout=120)[1] for shell in shells]
+    assert [shell.returncode for shell in shells] == [0, 0], said
+    assert any("waiting for it" in text for text in said)
+    assert [lives(project, number) for number in range(3)] == [["001-000.json"]] * 3
 
 
 def test_the_debug_launcher_runs_in_this_process(project: Path) -> None:

@@ -46,12 +46,16 @@ def job_ids(study: Path) -> dict[str, str]:
     """Run name -> job id, of the runs and what they require."""
     declared = json.loads((study / "study.json").read_text())
     entries = declared["prerequisites"] + declared["runs"]
-    return {
-        entry["name"]: json.loads((Path(entry["run_dir"]) / "submission.json").read_text())[
-            "job_id"
-        ]
-        for entry in entries
-    }
+    return {entry["name"]: job_id(study / entry["run_dir"]) for entry in entries}
+
+
+def job_id(run_dir: Path) -> str:
+    """Job id of the latest sending of a run."""
+    sent = json.loads(sorted(run_dir.glob("submissions/*/submission.json"))[-1].read_text())
+    batch = json.loads(Path(sent["batch"]).read_text())
+    (part,) = (p for p in batch["parts"] if p["first"] <= sent["index"] <= p["last"])
+    is_array = len(batch["submissions"]) > 1
+    return f"{part['job_id']}_{sent['index']}" if is_array else str(part["job_id"])
 
 
 def results(study: Path) -> dict[str, dict[str, Any]]:

@@ -30,26 +30,26 @@ def names(folder: Path) -> set[str]:
 def test_tracked_and_untracked_files_are_frozen_but_not_ignored_ones(
     project: Path, tmp_path: Path
 ) -> None:
-    _, folder = snapshot.take(project, tmp_path / "code")
+    folder = snapshot.read(project).write(tmp_path / "code")
     assert names(folder) == {"src/code.py", "untracked.py", ".gitignore"}
 
 
 def test_an_edit_gives_another_snapshot_and_leaves_the_first_alone(
     project: Path, tmp_path: Path
 ) -> None:
-    first_sha, first = snapshot.take(project, tmp_path / "code")
-    assert snapshot.take(project, tmp_path / "code")[0] == first_sha
+    first = snapshot.read(project)
+    folder = first.write(tmp_path / "code")
+    assert snapshot.read(project).sha == first.sha
     (project / "src" / "code.py").write_text("A = 2\n")
-    second_sha, _ = snapshot.take(project, tmp_path / "code")
-    assert second_sha != first_sha
-    assert (first / "src" / "code.py").read_text() == "A = 1\n"
+    assert snapshot.read(project).sha != first.sha
+    assert (folder / "src" / "code.py").read_text() == "A = 1\n"
 
 
 def test_a_file_deleted_from_the_tree_but_not_from_git_is_left_out(
     project: Path, tmp_path: Path
 ) -> None:
     (project / "src" / "code.py").unlink()
-    _, folder = snapshot.take(project, tmp_path / "code")
+    folder = snapshot.read(project).write(tmp_path / "code")
     assert "src/code.py" not in names(folder)
 
 
@@ -59,12 +59,12 @@ def test_data_in_the_tree_is_refused_with_its_name(
     monkeypatch.setattr(snapshot, "MAX_BYTES", 50)
     (project / "weights.pt").write_bytes(b"0" * 60)
     with pytest.raises(SubmissionError, match=r"weights\.pt"):
-        snapshot.take(project, tmp_path / "code")
+        snapshot.read(project)
 
 
 def test_our_own_folders_on_the_path_are_mapped_into_the_snapshot(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, folder = snapshot.take(project, tmp_path / "code")
+    folder = snapshot.read(project).write(tmp_path / "code")
     monkeypatch.setattr(sys, "path", [str(project / "src"), "/usr/lib", str(project)])
     assert snapshot.search_path(project, folder) == [str(folder / "src"), str(folder)]

@@ -7,26 +7,8 @@ import pytest
 
 from launcher import store
 from launcher.errors import StoreError
-from launcher.records import AttemptRecord, SubmissionRecord
-
-
-def attempt(**changes: object) -> AttemptRecord:
-    record = AttemptRecord(
-        attempt="001-000", key="k", job_id="1", host="h", pid=1, world_size=1, started=store.now()
-    )
-    return record.model_copy(update=changes)
-
-
-def sent(number: int = 1) -> SubmissionRecord:
-    return SubmissionRecord(
-        key="k",
-        number=number,
-        scheduler="local",
-        token="t",
-        submitted=store.now(),
-        shape="",
-        code="",
-    )
+from launcher.records import SubmissionRecord
+from tests.unit.launcher.samples import attempt, submission
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_file(
@@ -46,26 +28,38 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(
 
 
 def test_a_truncated_record_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "submission.json"
-    store.write_record(path, sent())
+    store.write_submission(tmp_path, submission())
+    path = tmp_path / "submissions" / "001" / "submission.json"
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match=r"submission.json` is damaged"):
         store.submission(tmp_path)
 
 
-def test_a_record_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    store.write_record(
-        tmp_path / "submission.json", sent().model_copy(update={"schema_version": 9})
-    )
+def test_a_record_of_a_newer_version_is_refused_even_if_its_fields_have_changed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "submissions" / "001" / "submission.json"
+    store.write_json(path, {"schema_version": 9, "name_of_the_run": "k"})
     with pytest.raises(StoreError, match="version 9"):
         store.submission(tmp_path)
 
 
 def test_unknown_fields_survive(tmp_path: Path) -> None:
     path = tmp_path / "submission.json"
-    content = sent().model_dump() | {"later": 1}
+    content = submission().model_dump() | {"later": 1}
     store.write_json(path, content)
     assert store.read_record(path, SubmissionRecord).model_dump()["later"] == 1
+
+
+def test_the_latest_sending_counts_and_one_of_another_run_does_not(tmp_path: Path) -> None:
+    assert store.submission(tmp_path) is None
+    for number in (1, 2):
+        store.write_submission(tmp_path, submission(number=number))
+    store.submission_dir(tmp_path, 3).mkdir()  # its writer was killed before the record
+    found = store.submission(tmp_path, "k")
+    assert found is not None
+    assert found.number == 2
+    assert store.submission(tmp_path, "another key") is None
 
 
 def test_a_failure_that_only_another_rank_could_write_counts(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""`launch logs`, `launch show`."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from launcher import logs as job_logs
+from launcher import store, studies, ui
+from launcher.cli.common import (
+    OUTPUTS,
+    AsJson,
+    Picked,
+    Root,
+    StudyName,
+    Words,
+    pick,
+    print_json,
+    scheduler_of,
+)
+from launcher.errors import LauncherError
+from launcher.selection import select_one
+from launcher.states import FINAL, RunStatus
+
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")]
+Rank = Annotated[int, typer.Option("--rank", help="Which training process.")]
+Diff = Annotated[str | None, typer.Option("--diff", help="Another run to compare configs with.")]
+_BLOCK = 1 << 16
+_POLL_S = 0.5
+
+
+def logs(
+    words: Words = None,
+    study: StudyName = None,
+    root: Root = OUTPUTS,
+    follow: Follow = False,
+    rank: Rank = 0,
+) -> None:
+    """Print what a run wrote, the latest attempt's job from its first line."""
+    picked = pick(words, study, root)
+    run = _one(picked, picked.study.status())
+    try:
+        _print_log(picked, run, rank, follow=follow)
+    except KeyboardInterrupt:
+        ui.say("stopped reading; the run goes on")
+
+
+def _one(picked: Picked, statuses: list[RunStatus]) -> RunStatus:
+    return statuses[select_one(statuses, picked.words)]
+
+
+def _print_log(picked: Picked, run: RunStatus, rank: int, *, follow: bool) -> None:
+    path = _wait_for_log(picked, run, rank) if follow else job_logs.find(picked.study, run, rank)
+    if path is None:
+        raise LauncherError(
+            f"`{run.name}` has no log yet: it is {run.state}", hint="-f waits for it"
+        )
+    with open(path, "rb") as file:
+        ended = not follow
+        while True:
+            while block := file.read(_BLOCK):
+                sys.stdout.buffer.write(block)
+            sys.stdout.flush()
+            if ended:
+                return
+            # Looked at before the last read, so that nothing written since is missed.
+            ended = _has_ended(picked, run)
+            time.sleep(_POLL_S)
+
+
+def _wait_for_log(picked: Picked, run: RunStatus, rank: int) -> Path | None:
+    while (path := job_logs.find(picked.study, run, rank)) is None:
+        if _has_ended(picked, run):
+            return None
+        time.sleep(_POLL_S)
+    return path
+
+
+def _has_ended(picked: Picked, run: RunStatus) -> bool:
+    entries = [entry for entry in picked.study.entries() if entry.key == run.key]
+    last = store.attempts(run.run_dir)
+    if last and last[-1].outcome is not None:
+        return True
+    now = studies.statuses(entries, scheduler_of(picked.study))[run.key]
+    return now.state in FINAL
+
+
+def show(
+    words: Words = None,
+    study: StudyName = None,
+    root: Root = OUTPUTS,
+    diff: Diff = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one run: its record, its attempts, its config, or how that differs from another's."""
+    picked = pick(words, study, root)
+    statuses = picked.study.status(scheduler_of(picked.study))
+    run = _one(picked, statuses)
+    other = statuses[select_one(statuses, [diff])] if diff is not None else None
+    lives = [life.model_dump() for life in store.attempts(run.run_dir)]
+    sent = [
+        record.model_dump(mode="json", exclude={"parameters"})
+        for record in store.submissions(run.run_dir)
+    ]
+    config = config_text(run) if other is None else config_diff(run, other)
+    if as_json:
+        print_json({**asdict(run), "attempts": lives, "submissions": sent, "config": config})
+        return
+    ui.show_run(run, sent, lives)
+    ui.show_text("config" if other is None else f"config of {run.name} -> {other.name}", config)
+    if run.outcome == "task_error" and lives and lives[-1].get("traceback"):
+        ui.show_text("traceback", str(lives[-1]["traceback"]))
+
+
+def config_text(run: RunStatus) -> str:
+    """The frozen config of a run as YAML."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(studies.frozen_config(Path(run.run_dir)))
+
+
+def config_diff(run: RunStatus, other: RunStatus) -> str:
+    """Lines in which the frozen configs of two runs differ, each with its full key."""
+    mine, theirs = (_flat(studies.frozen_config(Path(r.run_dir))) for r in (run, other))
+    lines = difflib.unified_diff(
+        [f"{key}: {value}" for key, value in mine.items()],
+        [f"{key}: {value}" for key, value in theirs.items()],
+        lineterm="",
+        n=0,
+    )
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+
+
+def _flat(config: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    found: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for key, below in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), below)
+        else:
+            found[prefix] = value
+
+    walk("", OmegaConf.to_container(config, resolve=False))
+    return dict(sorted(found.items()))

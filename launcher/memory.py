@@ -1,0 +1,55 @@
+"""Host memory of this job as the kernel counts it."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def peak_memory_gb() -> float:
+    """Most memory [GB] that this job held on this node so far.
+
+    From the cgroup of the SLURM job where there is one, with page cache; else the largest
+    resident set of this process and of its largest child.
+    """
+    peak = _cgroup_peak_bytes()
+    if peak is None:
+        unit = 1 if sys.platform == "darwin" else 1024
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        peak = (own + child) * unit
+    return round(peak / 2**30, 3)
+
+
+def _cgroup_peak_bytes() -> int | None:
+    for path in _peak_files():
+        try:
+            return int(path.read_text())
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _peak_files() -> list[Path]:
+    """Candidates, for cgroup v2 and v1: the counter of the job, above its steps."""
+    try:
+        lines = _MEMBERSHIP.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        job = re.match(r".*?/job_\d+", path)
+        if job is None:
+            continue
+        if not controllers:
+            found.append(CGROUPS / job.group().lstrip("/") / "memory.peak")
+        elif "memory" in controllers.split(","):
+            folder = CGROUPS / "memory" / job.group().lstrip("/")
+            found.append(folder / "memory.max_usage_in_bytes")
+    return found

@@ -1,0 +1,108 @@
+"""Compose the configs of a sweep: the defaults list once per choice of groups.
+
+Hydra composes each run of a sweep from its files, 30 to 70 ms each. Runs that choose the same
+groups differ only in values, which Hydra lays over the composed config at the end. We let Hydra
+compose each choice once, and lay the values over copies of it by Hydra's own function. The
+first run of each choice is composed in both ways and compared; where they differ, Hydra alone
+composes.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from launcher.hydra_config import editable
+
+_NOT_SEPARABLE = (
+    HydraException,
+    OmegaConfBaseException,
+    pickle.PicklingError,
+    AttributeError,
+    TypeError,
+)
+
+
+class SweepConfigs:
+    """Configs of the runs of one Hydra command."""
+
+    def __init__(self, loader: Any, master: DictConfig) -> None:
+        self._loader = loader
+        self._master = master
+        self._parser = OverridesParser.create()
+        self._bases: dict[tuple[str, ...], bytes | None] = {}
+        """Composed choices, pickled; None where values alone do not make the difference."""
+        self._groups: dict[str, bool] = {}
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config that Hydra would compose for `overrides`.
+
+        Raises:
+            HydraException: an override is wrong.
+        """
+        parsed = self._parser.parse_overrides(list(overrides))
+        if any(override.is_hydra_override() for override in parsed):
+            return self._by_hydra(overrides)
+        values = [override for override in parsed if not self._is_choice(override)]
+        choices = tuple(o.input_line for o in parsed if self._is_choice(o) and o.input_line)
+        if not values:
+            return self._by_hydra(overrides)
+        if choices not in self._bases:
+            return self._first_of(choices, overrides, values)
+        base = self._bases[choices]
+        return self._by_hydra(overrides) if base is None else self._lay_over(base, parsed, values)
+
+    def _by_hydra(self, overrides: Sequence[str]) -> DictConfig:
+        config = self._loader.load_sweep_config(self._master, list(overrides))
+        assert isinstance(config, DictConfig)
+        return config
+
+    def _first_of(
+        self, choices: tuple[str, ...], overrides: Sequence[str], values: list[Any]
+    ) -> DictConfig:
+        expected = self._by_hydra(overrides)
+        try:
+            base = pickle.dumps(self._by_hydra(choices))
+            laid = self._lay_over(base, self._parser.parse_overrides(list(overrides)), values)
+            is_same = _plain(laid) == _plain(expected)
+        except _NOT_SEPARABLE:
+            # E.g. a mandatory value that only the overrides give, a class of an interactive
+            # session. Hydra's own way is right then, and its errors are the user's.
+            is_same = False
+        self._bases[choices] = base if is_same else None
+        return expected
+
+    def _lay_over(self, base: bytes, parsed: list[Any], values: list[Any]) -> DictConfig:
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+
+        config: DictConfig = pickle.loads(base)
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        with editable(config):
+            config.hydra.overrides.task = [override.input_line for override in parsed]
+            style = config.hydra.job.config.override_dirname
+            config.hydra.job.override_dirname = get_overrides_dirname(
+                overrides=parsed,
+                kv_sep=style.kv_sep,
+                item_sep=style.item_sep,
+                exclude_keys=style.exclude_keys,
+            )
+        OmegaConf.copy_cache(from_config=self._master, to_config=config)
+        return config
+
+    def _is_choice(self, override: Any) -> bool:
+        key = override.key_or_group
+        if override.package is not None:
+            return True
+        if key not in self._groups:
+            self._groups[key] = self._loader.repository.group_exists(key)
+        return self._groups[key]
+
+
+def _plain(config: DictConfig) -> Any:
+    return OmegaConf.to_container(config, resolve=False)
