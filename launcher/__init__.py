@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launcher.context import RunContext, current
     from launcher.entry import main
+    from launcher.program import launch
     from launcher.studies import Study, study
 
 __version__ = "0.1.0"
-__all__ = ["RunContext", "Study", "__version__", "current", "main", "study"]
+__all__ = ["RunContext", "Study", "__version__", "current", "launch", "main", "study"]
 
 _HOMES = {
     "RunContext": "context",
     "Study": "studies",
     "current": "context",
+    "launch": "program",
     "main": "entry",
     "study": "studies",
 }

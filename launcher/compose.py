@@ -95,7 +95,8 @@ class Composer:
             # Frozen as text: a job's own overrides would name another study.
             config.hydra.sweep.dir = str(self._sweep_dir)
         # ${hydra:...} inside a config reads the config that is current, as it will in the job.
-        HydraConfig.instance().set_config(config)
+        # Assigned, because set_config would copy it.
+        HydraConfig.instance().cfg = config  # type: ignore[assignment]
         return config
 
     def _wanted(

@@ -123,10 +123,12 @@ class StudyLauncherBase(Launcher):
     def _apply(self, submission: Submission, waits: bool) -> Sequence[JobReturn]:
         from launcher.lock import locked
         from launcher.manage import say_waiting
+        from launcher.program import announce
 
         assert self.task_function is not None
         with locked(submission.lock_folders(), say_waiting) as descriptors:
             plan = submission.apply(self.task_function, descriptors)
+            announce(submission.study_dir)
             if self.scheduler_name == "local":
                 # Local runs belong to this command until they have ended.
                 return submission.job_returns(plan)

@@ -33,11 +33,12 @@ def key_exclude(config: DictConfig) -> list[str]:
 
 
 def _without_science(config: DictConfig) -> list[str]:
+    always = OmegaConf.select(config, "identity.always", default=[])
     for key in ("hydra.launcher.key_exclude", "identity.exclude"):
         value = OmegaConf.select(config, key)
         if value is not None:
-            return [*DEFAULT_KEY_EXCLUDE, *value]
-    return list(DEFAULT_KEY_EXCLUDE)
+            return [*DEFAULT_KEY_EXCLUDE, *always, *value]
+    return [*DEFAULT_KEY_EXCLUDE, *always]
 
 
 def key_of(config: DictConfig) -> str:

@@ -7,7 +7,6 @@ job's comment and the records of started attempts tell whether the job was taken
 from __future__ import annotations
 
 import pickle
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +17,16 @@ from launcher.errors import StoreError, SubmissionError
 from launcher.job import Attempt
 from launcher.records import BatchPart, BatchRecord, SubmissionRecord
 from launcher.scheduler.base import Job
-from launcher.scheduler.slurm import QueuedJob, SlurmScheduler, SubmitLimitError
+from launcher.scheduler.slurm import (
+    FullError,
+    QueuedJob,
+    SlurmScheduler,
+    SubmitLimitError,
+    UnsureError,
+)
 
 LOOK_AGAIN_S = (1.0, 2.0, 4.0)
 """Pauses before a job is looked up again that sbatch may or may not have submitted."""
-_UNSURE = re.compile(r"no answer|timed out|Unable to contact|Zero Bytes|Connection", re.I)
 
 
 def create(folder: Path, records: Sequence[tuple[Path, SubmissionRecord]], pickles: Path) -> Path:
@@ -120,6 +124,8 @@ class Sender:
             try:
                 self._sbatch(path, job, first, min(first + size - 1, last))
                 first += size
+            except FullError:
+                return False
             except SubmitLimitError:
                 size = min(size, last - first + 1) // 2
                 if size == 0:
@@ -134,11 +140,12 @@ class Sender:
             job_id = self.scheduler.sbatch(
                 job, before.token, (first, last) if before.is_array else None
             )
-        except SubmissionError as error:
-            if _UNSURE.search(error.message) and self._was_taken(path):
+        except UnsureError:
+            if self._was_taken(path):
                 return
-            if not _UNSURE.search(error.message):
-                store.write_record(path, before)
+            raise
+        except SubmissionError:
+            store.write_record(path, before)
             raise
         parts = [*before.parts, part.model_copy(update={"job_id": job_id})]
         after = before.model_copy(update={"parts": parts})

@@ -152,8 +152,15 @@ def _write(root: Path, contents: dict[Path, bytes], target: Path) -> None:
 
 def search_path(root: Path, snapshot: Path) -> list[str]:
     """What a job puts first on its Python path: our own paths below `root`, in the snapshot."""
-    inside = []
-    for entry in (Path(entry or os.curdir).resolve() for entry in sys.path):
-        if entry.is_relative_to(root) and (snapshot / entry.relative_to(root)).is_dir():
-            inside.append(str(snapshot / entry.relative_to(root)))
+    entries = [Path(entry or os.curdir).resolve() for entry in sys.path]
+    inside = [
+        str(snapshot / entry.relative_to(root))
+        for entry in entries
+        if entry.is_relative_to(root) and entry.is_dir() and not _is_environment(entry)
+    ]
     return list(dict.fromkeys([*inside, str(snapshot)]))
+
+
+def _is_environment(folder: Path) -> bool:
+    """Whether it belongs to a Python installation, which is never copied."""
+    return folder.is_relative_to(Path(sys.prefix).resolve())

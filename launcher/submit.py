@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ from launcher.studies import Study
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
+TOKEN_TO_COME = "0" * 12
+"""Stands in a script that is only shown; each sending draws its own."""
 INTERRUPTED = 130
 """Exit code after ctrl-C, as shells have it."""
 
@@ -130,9 +132,16 @@ class Submission:
         """The sbatch script of each array, as it would be sent."""
         if not isinstance(self.scheduler, SlurmScheduler):
             return []
+        code = snapshot.current()
+        folder = self.study_dir / "code" / code.sha
+        path = tuple(snapshot.search_path(code.root, folder))
         groups = self.scheduler.groups(self._jobs(plan.to_submit(), plan))
         return [
-            self.scheduler.script(group[0], "0" * 12, (0, len(group) - 1) if group[1:] else None)
+            self.scheduler.script(
+                replace(group[0], python_path=path),
+                TOKEN_TO_COME,
+                (0, len(group) - 1) if group[1:] else None,
+            )
             for group in groups
         ]
 

@@ -66,8 +66,7 @@ def show_plan(plan: Plan, study_dir: Path, scheduler: str, *, everything: bool =
     console = out_console() if everything else err
     wanted = [row.run.overrides for row in plan.rows]
     console.print(Text(f"study {study_dir.name} on {scheduler}", style="bold"))
-    switches = plan.rows[0].run.settings.key_exclude if plan.rows else []
-    if common := [o for o in identity.shared(wanted) if o.partition("=")[0] not in switches]:
+    if common := identity.shared(wanted):
         console.print(Text(f"all runs: {' '.join(common)}"))
     shown = len(plan.rows) if everything else PLAN_ROWS
     console.print(_plan_table(plan, shown))

@@ -30,11 +30,35 @@ _CLIENT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
 _WAITING_REASONS = {"Dependency", "DependencyNeverSatisfied"}
 _PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SUSPENDED"}
 _RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING"}
+_UNSURE = re.compile(r"timed out|Unable to contact|Zero Bytes|[Cc]onnection")
 _TOKEN = re.compile(r"launcher:([0-9a-f]+)")
 
 
 class SubmitLimitError(SubmissionError):
     """SLURM takes no more jobs of this user for now."""
+
+
+class UnsureError(SubmissionError):
+    """The job may have been taken, or not."""
+
+
+class FullError(SubmitLimitError):
+    """Not one more: SLURM holds as many jobs as it can (MaxJobCount)."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a client command said; without a return code it was still running when time was up."""
+
+    returncode: int | None
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Last line of its complaint."""
+        lines = self.stderr.strip().splitlines()
+        return lines[-1] if lines else "no answer in time" * (self.returncode is None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +135,21 @@ class SlurmScheduler:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.script(job, token, indexes))
         done = self._command(["sbatch", "--parsable", str(path)], submits=True)
-        if done is None:
-            raise SubmissionError(
+        if done.returncode == 0:
+            return done.stdout.strip().partition(";")[0]
+        if done.returncode is None and _is_submit_limit(done.stderr):
+            # sbatch itself tries again for two minutes, and was still trying.
+            raise FullError(f"sbatch could not send `{job.name}`: {done.reason}")
+        if done.returncode is None:
+            raise UnsureError(
                 "sbatch gave no answer",
                 hint="the same command finds out whether the job was taken, and goes on",
             )
-        if done.returncode:
-            words = done.stderr.strip() or "no reason given"
-            kind = SubmitLimitError if _is_submit_limit(words) else SubmissionError
-            raise kind(f"sbatch refused `{job.name}`: {words.splitlines()[-1]}")
-        return done.stdout.strip().partition(";")[0]
+        if _is_submit_limit(done.stderr):
+            raise SubmitLimitError(f"sbatch refused `{job.name}`: {done.reason}")
+        if _UNSURE.search(done.stderr):
+            raise UnsureError(f"sbatch lost its connection: {done.reason}", hint="try again")
+        raise SubmissionError(f"sbatch refused `{job.name}`: {done.reason or 'no reason given'}")
 
     def queue(self) -> list[QueuedJob]:
         """Every job of this user that has not ended.
@@ -132,13 +161,12 @@ class SlurmScheduler:
         command += ["--format=%i|%T|%r|%N|%k"]
         for pause_s in (*RETRY_AFTER_S, None):
             done = self._command(command)
-            if done is not None and done.returncode == 0:
+            if done.returncode == 0:
                 return [_queued(line) for line in done.stdout.splitlines() if line.count("|") >= 4]
             if pause_s is not None:
                 time.sleep(pause_s)
-        words = done.stderr.strip().splitlines() if done is not None else []
         raise SubmissionError(
-            f"SLURM does not answer: {words[-1] if words else 'squeue gave no answer in time'}",
+            f"SLURM does not answer: {done.reason}",
             hint="try `squeue` by hand; is slurmctld up, and does SLURM_CONF point to it?",
         )
 
@@ -169,9 +197,10 @@ class SlurmScheduler:
         """`scancel`; raises SubmissionError if SLURM does not take it."""
         for i in range(0, len(job_ids), _IDS_PER_COMMAND):
             done = self._command(["scancel", *job_ids[i : i + _IDS_PER_COMMAND]])
-            if done is None or done.returncode:
-                words = done.stderr.strip() if done is not None else "no answer in time"
-                raise SubmissionError(f"scancel failed: {words}", hint="issue the command again")
+            if done.returncode != 0:
+                raise SubmissionError(
+                    f"scancel failed: {done.reason}", hint="issue the command again"
+                )
 
     def interrupted(self) -> str:
         """Jobs outlive the command that follows them."""
@@ -179,9 +208,9 @@ class SlurmScheduler:
 
     def _command(
         self, command: list[str], text: str | None = None, *, submits: bool = False
-    ) -> subprocess.CompletedProcess[str] | None:
+    ) -> _Answer:
         try:
-            return subprocess.run(
+            done = subprocess.run(
                 command,
                 input=text,
                 stdin=None if text is not None else subprocess.DEVNULL,
@@ -192,11 +221,12 @@ class SlurmScheduler:
                 env=self._environment(submits=submits),
                 pass_fds=self.inherited if submits else (),
             )
-        except subprocess.TimeoutExpired:
-            return None
+        except subprocess.TimeoutExpired as late:
+            return _Answer(None, stderr=bytes(late.stderr or b"").decode())
         except FileNotFoundError:
             require_commands()
             raise
+        return _Answer(done.returncode, done.stdout, done.stderr)
 
     def _environment(self, *, submits: bool) -> dict[str, str]:
         """Of a client command. What a surrounding job left there must not reach a new one."""
@@ -210,11 +240,9 @@ class SlurmScheduler:
 
     def _partitions(self) -> list[str]:
         done = self._command(["sinfo", "--noheader", "--format=%R"])
-        if done is None or done.returncode:
-            words = done.stderr.strip().splitlines() if done is not None else []
-            reason = words[-1] if words else "`sinfo` gave no answer in time"
+        if done.returncode != 0:
             raise SubmissionError(
-                f"SLURM does not answer: {reason}",
+                f"SLURM does not answer: {done.reason}",
                 hint="try `sinfo` by hand; is slurmctld up, and does SLURM_CONF point to it?",
             )
         return sorted(set(done.stdout.split()))
@@ -223,7 +251,7 @@ class SlurmScheduler:
         """Most elements of an array: indexes start at 0 and stay below MaxArraySize."""
         if self.max_array_size is None:
             done = self._command(["scontrol", "show", "config"])
-            found = re.search(r"MaxArraySize\s*=\s*(\d+)", done.stdout if done else "")
+            found = re.search(r"MaxArraySize\s*=\s*(\d+)", done.stdout)
             self.max_array_size = int(found.group(1)) if found else MAX_ARRAY_SIZE
         return max(1, self.max_array_size - 1)
 
@@ -242,10 +270,9 @@ class SlurmScheduler:
         done = self._command(
             ["sbatch", "--test-only"], text=executor._make_submission_file_text("true", "test")
         )
-        if done is not None and done.returncode and not _is_submit_limit(done.stderr):
-            reasons = done.stderr.strip().splitlines() or ["no reason given"]
+        if done.returncode and not _is_submit_limit(done.stderr):
             raise SubmissionError(
-                f"SLURM would refuse `{job.name}` ({job.shape}): {reasons[-1]}",
+                f"SLURM would refuse `{job.name}` ({job.shape}): {done.reason}",
                 hint="check cluster.* (partition, account, qos) and resources.*",
             )
 
