@@ -144,7 +144,7 @@ def _decide(run: WantedRun, status: RunStatus, changes: list[str], rules: Rules)
     if status.state in IN_HANDS:
         since = f"as submitted; {' and '.join(changes)} changed since" if changes else ""
         return PlanRow(run=run, state=state, action="keep", note=since or status.reason)
-    if rules.force:
+    if rules.force and state != "unknown":
         return PlanRow(run=run, state=state, action="submit", note="forced")
     if state == "done":
         return PlanRow(run=run, state=state, action="keep")

@@ -23,14 +23,27 @@ from launcher.store import storing
 SWEEP_MARKS = {"multirun.yaml", "study.json"}
 """Files that only the folder of a sweep has."""
 MAX_BYTES = 200 * 2**20
-SKIPPED = {"__pycache__", ".git", ".venv", "venv", "node_modules", "outputs", "multirun", "data"}
+SKIPPED = {"__pycache__", ".git", ".venv", "venv", "node_modules"}
 """Folders left out where no git repository says what is ignored."""
+SKIPPED_AT_TOP = {"outputs", "multirun", "data"}
+"""The same, at the top only: deeper down they may hold code, as `src/data` does."""
 
 
 def project_root(start: Path) -> Path:
-    """Top of the git work tree around `start`, or `start` itself outside of git."""
+    """Top of the git work tree around `start`, else of what Python imports from around it.
+
+    `src/train.py` may have put the folder above `src` on its path; the code is all of that.
+    """
     answer = _git(start, "rev-parse", "--show-toplevel")
-    return Path(answer.decode().rstrip("\n")) if answer else start
+    if answer:
+        return Path(answer.decode().rstrip("\n"))
+    entries = [Path(entry or os.curdir).resolve() for entry in sys.path]
+    around = [
+        entry
+        for entry in entries
+        if start.is_relative_to(entry) and not Path.home().is_relative_to(entry)
+    ]
+    return min([start, *around], key=lambda folder: len(folder.parts))
 
 
 def main_folder() -> Path:
@@ -107,8 +120,10 @@ def read(root: Path) -> Snapshot:
 def _files(root: Path) -> list[Path]:
     """Code files: what programs of ours or of Hydra left in the tree is none."""
     files = list(_all_files(root))
-    sweeps = {path.parent for path in files if path.name in SWEEP_MARKS}
-    return [path for path in files if sweeps.isdisjoint(path.parents)]
+    left = {path.parent for path in files if path.name in SWEEP_MARKS}
+    left |= {path.parent.parent for path in files if path.parent.name == ".hydra"}
+    left.discard(root)  # looks like one of them after hydra.run.dir=. or hydra.sweep.dir=.
+    return [path for path in files if left.isdisjoint(path.parents)]
 
 
 def _all_files(root: Path) -> Iterable[Path]:
@@ -119,8 +134,12 @@ def _all_files(root: Path) -> Iterable[Path]:
     return [
         path
         for path in root.rglob("*")
-        if path.is_file() and not SKIPPED.intersection(path.relative_to(root).parts)
+        if path.is_file() and _is_code(path.relative_to(root).parts)
     ]
+
+
+def _is_code(parts: tuple[str, ...]) -> bool:
+    return not SKIPPED.intersection(parts) and parts[0] not in SKIPPED_AT_TOP
 
 
 def _content_hash(root: Path, contents: dict[Path, bytes]) -> str:

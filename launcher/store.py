@@ -38,6 +38,9 @@ from launcher.records import (
 
 R = TypeVar("R", bound=Record)
 
+OUTPUTS = Path("outputs")
+"""Where studies are looked for, seen from the current folder."""
+
 
 def now() -> str:
     """The present in ISO 8601, UTC, whole seconds."""
@@ -306,6 +309,14 @@ def find_study(name: str | None, root: Path) -> Path:
         f"no study `{name}` in `{root}`",
         hint="known: " + ", ".join(folder.name for folder in known[-5:]),
     )
+
+
+def study_word(folder: Path) -> str:
+    """The shortest word by which `find_study` finds a study from here with its usual root."""
+    here = Path.cwd()
+    if folder.parent == here / OUTPUTS:
+        return folder.name
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
 def known_studies(root: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -204,8 +205,8 @@ class Submission:
         entries = Study(self.study_dir).entries()
         ids = sending.job_ids(studies.submissions(entries))
         ui.say(ui.job_lines([(ids.get(entry.key, "not sent"), entry.name) for entry in entries]))
-        name = self.study_dir.name
-        ui.say(f"study {name}\n  in {self.study_dir}")
+        ui.say(f"study {self.study_dir.name}\n  in {self.study_dir}")
+        name = shlex.quote(store.study_word(self.study_dir))
         if not self._is_complete:
             ui.say(
                 "your submit limit left some runs unsent; send them when others have ended:"

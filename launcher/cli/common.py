@@ -18,7 +18,7 @@ from launcher.scheduler.slurm import SlurmScheduler
 from launcher.states import RunStatus
 from launcher.studies import Study
 
-OUTPUTS = Path("outputs")
+OUTPUTS = store.OUTPUTS
 
 
 def _complete(incomplete: str) -> list[str]:

@@ -22,6 +22,8 @@ from launcher.topology import Shape, sbatch_parameters
 COMMAND_TIMEOUT_S = 60
 RETRY_AFTER_S = (1.0, 3.0)
 """Pauses before a question is asked again that SLURM did not answer."""
+PATIENCE_S = 10.0
+"""After so long it is not asked again."""
 MAX_ARRAY_SIZE = 1001
 """SLURM's own default, where the site does not say."""
 _IDS_PER_COMMAND = 500
@@ -159,12 +161,14 @@ class SlurmScheduler:
         """
         command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}"]
         command += ["--format=%i|%T|%r|%N|%k"]
+        began = time.monotonic()
         for pause_s in (*RETRY_AFTER_S, None):
             done = self._command(command)
             if done.returncode == 0:
                 return [_queued(line) for line in done.stdout.splitlines() if line.count("|") >= 4]
-            if pause_s is not None:
-                time.sleep(pause_s)
+            if pause_s is None or time.monotonic() - began > PATIENCE_S:
+                break  # squeue itself tries for 20 s to reach a slurmctld that is gone
+            time.sleep(pause_s)
         raise SubmissionError(
             f"SLURM does not answer: {done.reason}",
             hint="try `squeue` by hand; is slurmctld up, and does SLURM_CONF point to it?",
@@ -235,7 +239,7 @@ class SlurmScheduler:
         import submitit
 
         client = {k: os.environ[k] for k in _CLIENT_VARIABLES if k in os.environ}
-        with submitit.helpers.clean_env(), environment(**client, **self.variables):
+        with submitit.helpers.clean_env(), environment(**(client | self.variables)):
             return dict(os.environ)
 
     def _partitions(self) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm import Lab, LabOptions, temporary_lab, why_not
+from tests.slurm.sweeps import copy_project
 
 _HERE = Path(__file__).parent
 
@@ -43,6 +44,12 @@ def _permit_slurm() -> None:
     if os.environ.get("REQUIRE_SLURM") == "1":
         pytest.fail(f"REQUIRE_SLURM is set, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def project(lab: Lab, request: pytest.FixtureRequest) -> Path:
+    """A copy of the plain project in a folder with a hostile name."""
+    return copy_project(lab, f'it\'s a "{request.node.name[:24]}"')
 
 
 @pytest.fixture(scope="session")

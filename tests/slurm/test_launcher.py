@@ -4,15 +4,12 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.programs import PLAIN_PROJECT, REPOSITORY, train
+from tests.programs import REPOSITORY, train
 from tests.slurm import Lab
+from tests.slurm.sweeps import job_ids, launch, start
 
 SHORT = (
     "scale.trainer.max_steps=20",
@@ -22,40 +19,6 @@ SHORT = (
 SWEEP = ("backbone=ijepa,transfuser", "data.fraction=0.1,0.5,1.0")
 SLURM = ("hydra/launcher=slurm", "cluster=lab", "hydra.launcher.wait=true")
 METRICS = ("ade_m", "fde_m", "heading_error_rad", "collision_rate", "offroad_rate")
-
-
-def start(lab: Lab, folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `python ARGUMENTS` as the lab's ordinary user and wait for it."""
-    command = [sys.executable, *map(str, arguments)]
-    environment = {"LAUNCHER_LAB": str(lab.directory)}
-    return lab.run(command, cwd=folder, env=environment, timeout_s=900, check=False)
-
-
-@pytest.fixture
-def project(lab: Lab, request: pytest.FixtureRequest) -> Path:
-    """A copy of the plain project in a folder with a hostile name."""
-    folder = lab.make_folder(f'it\'s a "{request.node.name[:24]}"')
-    for path in PLAIN_PROJECT.rglob("*.*"):
-        target = folder / path.relative_to(PLAIN_PROJECT)
-        lab.run(["mkdir", "-p", target.parent])
-        lab.run(["tee", target], input=path.read_text())
-    return folder
-
-
-def job_ids(study: Path) -> dict[str, str]:
-    """Run name -> job id, of the runs and what they require."""
-    declared = json.loads((study / "study.json").read_text())
-    entries = declared["prerequisites"] + declared["runs"]
-    return {entry["name"]: job_id(study / entry["run_dir"]) for entry in entries}
-
-
-def job_id(run_dir: Path) -> str:
-    """Job id of the latest sending of a run."""
-    sent = json.loads(sorted(run_dir.glob("submissions/*/submission.json"))[-1].read_text())
-    batch = json.loads(Path(sent["batch"]).read_text())
-    (part,) = (p for p in batch["parts"] if p["first"] <= sent["index"] <= p["last"])
-    is_array = len(batch["submissions"]) > 1
-    return f"{part['job_id']}_{sent['index']}" if is_array else str(part["job_id"])
 
 
 def results(study: Path) -> dict[str, dict[str, Any]]:
@@ -134,12 +97,11 @@ def test_without_waiting_the_prompt_comes_back_and_results_come_later(
     overrides = ("hydra/launcher=slurm", "hydra.sweep.dir=outputs/sweep")
     done = start(lab, project, "app.py", "-m", *overrides, "x=1,2", f"wait_for='{_escaped(gate)}'")
     assert done.returncode == 0, done.stderr
-    launch = str(Path(sys.executable).with_name("launch"))
-    pending = start(lab, project, launch, "status", "--json")
+    pending = launch(lab, project, "status", "--json")
     assert {run["state"] for run in json.loads(pending.stdout)} <= {"pending", "running"}
     lab.run(["touch", gate])
     lab.wait(list(job_ids(project / "outputs" / "sweep").values()))
-    shown = start(lab, project, launch, "results", "--json")
+    shown = launch(lab, project, "results", "--json")
     assert [row["double"] for row in json.loads(shown.stdout)] == [2.0, 4.0]
 
 
