@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from launcher import store
-from launcher.records import Record
+from launcher.records import Record, SubmissionRecord
 from launcher.scheduler.base import JobStatus, Poller
 from launcher.states import RunStatus
 from launcher.studies import Study
@@ -30,6 +30,10 @@ class _Remembering:
     poller: Poller
     study: Study
     caveat: str = ""
+
+    def owns(self, sent: SubmissionRecord) -> bool:
+        """Pass on."""
+        return self.poller.owns(sent)
 
     def watch(self, key: str, job_id: str) -> None:
         """Pass on."""

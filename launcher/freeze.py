@@ -94,6 +94,7 @@ def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> Su
         inputs={label: str(needed.run_dir) for label, needed in run.requires.items()},
         after=list(job.after),
         is_required=job.is_required,
+        environment=run.settings.cluster.environment,
         parameters=job.parameters,
         python_path=list(code.python_path),
         **sending,

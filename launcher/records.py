@@ -94,6 +94,8 @@ class SubmissionRecord(Record):
     after: list[str] = []
     """Keys of the runs that were not finished when it was sent."""
     is_required: bool = False
+    environment: dict[str, str] = {}
+    """Variables of the scheduler's own commands: which SLURM it was sent to."""
     parameters: dict[str, Any] = {}
     """What the scheduler is told: partition, time, setup lines ..."""
     python_path: list[str] = []

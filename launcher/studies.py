@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher import identity, store
 from launcher.errors import StoreError
-from launcher.records import RunEntry, StudyRecord, SubmissionRecord
+from launcher.records import AttemptRecord, RunEntry, StudyRecord, SubmissionRecord
 from launcher.scheduler.base import JobStatus, Poller
 from launcher.states import RunStatus, run_state
 
@@ -153,31 +153,22 @@ def statuses(entries: Iterable[RunEntry], scheduler: Poller | None) -> dict[str,
 
     A run whose records are damaged is `unknown`, with the file and the damage as its reason.
     """
-    from launcher.sending import job_ids
-
-    sent: dict[str, SubmissionRecord] = {}
-    damaged: dict[str, str] = {}
     listed = list(entries)
+    sent: dict[str, SubmissionRecord] = {}
+    damaged: dict[str, StoreError] = {}
     for entry in listed:
         try:
             sent.update(submissions([entry]))
         except StoreError as error:
-            damaged[entry.key] = error.message
-    ids = job_ids(sent)
-    jobs: Mapping[str, JobStatus] = {}
-    if scheduler is not None:
-        for key, job_id in ids.items():
-            scheduler.watch(key, job_id)
-        jobs = scheduler.poll()
+            damaged[entry.key] = error
+    ids = _job_ids(listed, sent)
+    jobs = _poll(scheduler, sent, ids)
     found: dict[str, RunStatus] = {}
     for entry in listed:
-        record = sent.get(entry.key)
-        job = jobs.get(entry.key)
-        if job is None and record is not None and entry.key not in ids:
-            job = JobStatus(state="held", reason="not sent yet")
         try:
             if entry.key in damaged:
-                raise StoreError(damaged[entry.key])
+                raise damaged[entry.key]
+            record, job = sent.get(entry.key), jobs.get(entry.key)
             status = status_of(entry, record, job, ids.get(entry.key, ""))
         except StoreError as error:
             status = RunStatus(
@@ -189,6 +180,46 @@ def statuses(entries: Iterable[RunEntry], scheduler: Poller | None) -> dict[str,
             )
         found[entry.key] = _with_reason_of_required(entry, status, found)
     return found
+
+
+def _job_ids(entries: Iterable[RunEntry], sent: Mapping[str, SubmissionRecord]) -> dict[str, str]:
+    """Job ids by key; of a local run that nobody could record, from its own attempt."""
+    from launcher.sending import job_ids
+
+    ids = job_ids(sent)
+    for entry in entries:
+        record = sent.get(entry.key)
+        if record is None or entry.key in ids or record.scheduler != "local":
+            continue
+        for life in _lives(entry, record.number):
+            ids[entry.key] = f"{life.host}/?/{life.job_id}"
+    return ids
+
+
+def _lives(entry: RunEntry, number: int) -> list[AttemptRecord]:
+    try:
+        return store.attempts(entry.run_dir, number)
+    except StoreError:
+        return []  # said where its status is made
+
+
+def _poll(
+    scheduler: Poller | None, sent: Mapping[str, SubmissionRecord], ids: Mapping[str, str]
+) -> dict[str, JobStatus]:
+    """What is known of each job, by key; of a scheduler that is not asked, that it is not."""
+    jobs: dict[str, JobStatus] = {}
+    for key, record in sent.items():
+        if key not in ids:
+            what = "started" if record.scheduler == "local" else "sent"
+            jobs[key] = JobStatus(state="held", reason=f"not {what} yet")
+        elif record.scheduler == "debug":
+            jobs[key] = JobStatus(state="ended")  # with the process that ran it
+        elif scheduler is not None and scheduler.owns(record):
+            scheduler.watch(key, ids[key])
+        elif scheduler is not None:
+            reason = f"it was sent to another scheduler ({record.scheduler}), ask or cancel there"
+            jobs[key] = JobStatus(state="unknown", reason=reason)
+    return jobs | (scheduler.poll() if scheduler is not None else {})
 
 
 def _with_reason_of_required(

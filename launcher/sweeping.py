@@ -47,7 +47,7 @@ class SweepConfigs:
             HydraException: an override is wrong.
         """
         parsed = self._parser.parse_overrides(list(overrides))
-        if any(override.is_hydra_override() for override in parsed):
+        if any(o.is_hydra_override() or o.is_sweep_override() for o in parsed):
             return self._by_hydra(overrides)
         values = [override for override in parsed if not self._is_choice(override)]
         choices = tuple(o.input_line for o in parsed if self._is_choice(o) and o.input_line)
@@ -79,19 +79,21 @@ class SweepConfigs:
         return expected
 
     def _lay_over(self, base: bytes, parsed: list[Any], values: list[Any]) -> DictConfig:
-        from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+        from hydra._internal import config_loader_impl
 
         config: DictConfig = pickle.loads(base)
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        config_loader_impl.ConfigLoaderImpl._apply_overrides_to_config(values, config)
         with editable(config):
             config.hydra.overrides.task = [override.input_line for override in parsed]
-            style = config.hydra.job.config.override_dirname
-            config.hydra.job.override_dirname = get_overrides_dirname(
-                overrides=parsed,
-                kv_sep=style.kv_sep,
-                item_sep=style.item_sep,
-                exclude_keys=style.exclude_keys,
-            )
+            # Hydra 1.4 has a resolver in its place, which reads the overrides by itself.
+            if hasattr(config_loader_impl, "get_overrides_dirname"):
+                style = config.hydra.job.config.override_dirname
+                config.hydra.job.override_dirname = config_loader_impl.get_overrides_dirname(
+                    overrides=parsed,
+                    kv_sep=style.kv_sep,
+                    item_sep=style.item_sep,
+                    exclude_keys=style.exclude_keys,
+                )
         OmegaConf.copy_cache(from_config=self._master, to_config=config)
         return config
 

@@ -262,8 +262,10 @@ def _step(progress: dict[str, Any]) -> str:
 
 
 def _last_metric(progress: dict[str, Any]) -> str:
+    """One metric: of validation if there is any, because that is what a run is judged by."""
     metrics = progress.get("metrics") or {}
-    return "  ".join(f"{name} {value:.3g}" for name, value in list(metrics.items())[:2])
+    names = sorted(metrics, key=lambda name: not name.startswith("val"))
+    return f"{names[0]} {metrics[names[0]]:.3g}" if names else ""
 
 
 def live(interactive: bool) -> AbstractContextManager[Live | None]:

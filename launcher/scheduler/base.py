@@ -56,6 +56,9 @@ class JobStatus:
 class Poller(Protocol):
     """Says how jobs are."""
 
+    def owns(self, sent: SubmissionRecord) -> bool:
+        """Whether a submission was sent to this scheduler, so that it can be asked about it."""
+
     def watch(self, key: str, job_id: str) -> None:
         """Take a job that was sent earlier into `poll` and as something to wait for."""
 

@@ -131,6 +131,10 @@ class LocalScheduler:
         """Queue frozen runs; they start as slots become free and what they wait for completes."""
         self._queued += [_Queued(run_dir=run_dir, sent=sent) for run_dir, sent in frozen]
 
+    def owns(self, sent: SubmissionRecord) -> bool:
+        """Whether it is a process, of this machine or another."""
+        return sent.scheduler == "local"
+
     def watch(self, key: str, job_id: str) -> None:
         """Follow a process that another launcher started."""
         if key not in self._running and key not in self._ended:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import SubmissionError, nearest
+from launcher.records import SubmissionRecord
 from launcher.scheduler.base import Job, JobStatus, environment
 from launcher.settings import StudyLauncherConf
 from launcher.topology import Shape, sbatch_parameters
@@ -173,6 +174,10 @@ class SlurmScheduler:
             f"SLURM does not answer: {done.reason}",
             hint="try `squeue` by hand; is slurmctld up, and does SLURM_CONF point to it?",
         )
+
+    def owns(self, sent: SubmissionRecord) -> bool:
+        """Whether it was sent to this SLURM."""
+        return sent.scheduler == "slurm" and sent.environment == self.variables
 
     def watch(self, key: str, job_id: str) -> None:
         """Follow a job that was submitted earlier."""
