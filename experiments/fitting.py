@@ -18,7 +18,7 @@ from experiments.models.planning import PlanningModule
 from experiments.sampling import StepBatches, rank_share
 from experiments.settings import ExperimentConfig, TrainerConfig
 from launcher.context import RunContext
-from launcher.store import write_bytes
+from launcher.files import write_bytes
 from launcher.topology import BatchSplit, split_batch
 
 

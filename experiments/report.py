@@ -10,7 +10,7 @@ from typing import Any
 from experiments.figures import Point, score_against_fraction
 from launcher import ui
 from launcher.errors import LauncherError
-from launcher.store import write_bytes
+from launcher.files import write_bytes
 from launcher.studies import RunResult, Study
 
 SCORE = "ade_m"

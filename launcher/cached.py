@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from launcher import store
+from launcher import files, store
+from launcher.errors import StoreError
 from launcher.records import Record, SubmissionRecord
 from launcher.scheduler.base import JobStatus, Poller
 from launcher.states import RunStatus
@@ -46,10 +47,14 @@ class _Remembering:
         silent = next((s for s in jobs.values() if s.state == "unknown"), None)
         if silent is None:
             if jobs and os.access(self.study.path, os.W_OK):
-                record = SchedulerRecord(time=store.now(), jobs=jobs)
+                record = SchedulerRecord(time=files.now(), jobs=jobs)
                 store.write_record(path, record, durable=False)
             return jobs
-        last = store.find_record(path, SchedulerRecord)
+        try:
+            last = store.find_record(path, SchedulerRecord)
+        except StoreError as error:
+            self.caveat = f"{silent.reason}; its earlier answer cannot be read: {error.message}"
+            return jobs
         if last is None:
             self.caveat = f"{silent.reason}; there is no earlier answer to show"
             return jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launcher import identity, resolvers
 from launcher.errors import ConfigError
-from launcher.hydra_config import editable, shared_store, without_hydra
+from launcher.hydra_config import editable, pickled, shared_store, without_hydra
 from launcher.settings import StudyLauncherConf
 from launcher.sweeping import SweepConfigs
 from launcher.topology import Shape, shape_of
@@ -28,10 +29,17 @@ class WantedRun:
     name: str
     overrides: tuple[str, ...]
     run_dir: Path
-    config: DictConfig
+    pickle: bytes
+    """The config, which takes ten times the room while it is not pickled."""
     settings: StudyLauncherConf
     shape: Shape
     requires: dict[str, WantedRun] = field(default_factory=dict)
+
+    @property
+    def config(self) -> DictConfig:
+        """The composed config, unpickled afresh."""
+        config: DictConfig = pickle.loads(self.pickle)
+        return config
 
 
 class Composer:
@@ -120,7 +128,7 @@ class Composer:
             name=name,
             overrides=tuple(overrides),
             run_dir=run_dir,
-            config=config,
+            pickle=pickled(config),
             settings=settings,
             shape=shape_of(settings.resources, settings.cluster),
             requires={

@@ -8,15 +8,17 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log
 
-from launcher import store, ui
+from launcher import files, store, ui
 from launcher.compose import WantedRun
 from launcher.context import RunContext
+from launcher.declaring import Declared, declare, with_required
 from launcher.errors import SubmissionError
 from launcher.freeze import freeze_config
 from launcher.job import Payload, run_attempt
 from launcher.records import SubmissionRecord
+from launcher.returning import report
 from launcher.studies import Study
-from launcher.submit import Declared, declare, next_number, report, with_required
+from launcher.submit import next_number
 
 
 def run_in_process(
@@ -38,7 +40,7 @@ def run_in_process(
                 f"`{run.name}` has {run.shape.world_size} ranks, the debug launcher is one process",
                 hint="use hydra/launcher=local, or resources.gpus=1",
             )
-    store.prepare_study(study_dir)
+    files.prepare_study(study_dir)
     settings = wanted[0].settings
     declare(study_dir, declared, settings, scheduler="debug", overrides=overrides)
     returned = {run.key: _run(run, task) for run in runs}
@@ -49,7 +51,7 @@ def run_in_process(
 def _run(run: WantedRun, task: Callable[..., Any]) -> JobReturn:
     ui.say(f"debug: {run.name}")
     number = next_number(run)
-    config = freeze_config(run, number)
+    file, _ = freeze_config(run, number)
     sent = SubmissionRecord(
         key=run.key,
         name=run.name,
@@ -57,10 +59,10 @@ def _run(run: WantedRun, task: Callable[..., Any]) -> JobReturn:
         scheduler="debug",
         token="debug",
         job_id="debug",
-        submitted=store.now(),
+        submitted=files.now(),
         shape=run.shape,
         code="working tree",
-        config=str(config),
+        config=str(file),
         payload="",
     )
     store.write_submission(run.run_dir, sent)
@@ -73,7 +75,8 @@ def _run(run: WantedRun, task: Callable[..., Any]) -> JobReturn:
         accelerator=run.settings.cluster.accelerator if run.shape.gpus_per_node else "cpu",
         inputs={label: needed.run_dir for label, needed in run.requires.items()},
     )
+    config = run.config
     try:
-        return run_attempt(Payload(task_function=task), run.config, context, job_id="debug")
+        return run_attempt(Payload(task_function=task), config, context, job_id="debug")
     finally:
-        configure_log(run.config.hydra.hydra_logging, run.config.hydra.verbose)
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)

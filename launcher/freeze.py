@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +15,7 @@ from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
-from launcher import identity, snapshot, store
+from launcher import files, identity, snapshot, store
 from launcher.compose import WantedRun
 from launcher.job import Payload
 from launcher.records import SubmissionRecord
@@ -41,7 +40,7 @@ def freeze_code(code: Snapshot, task_function: Callable[..., Any], study_dir: Pa
         Payload(task_function=task_function, singletons=Singleton.get_state())
     )
     payload = study_dir / "payload" / f"{hashlib.sha256(content).hexdigest()[:12]}.pkl"
-    store.write_bytes(payload, content)
+    files.write_bytes(payload, content)
     return FrozenCode(
         sha=code.sha,
         commit=snapshot.commit(code.root),
@@ -55,19 +54,26 @@ def config_sha(run: WantedRun) -> str:
 
     Unresolved: what only the environment says is not part of it.
     """
-    return identity.digest([_readable(run.config), str(run.shape), run.shape.timeout_min])
+    return _sha(run, _readable(run.config))
 
 
-def freeze_config(run: WantedRun, number: int) -> Path:
-    """Write the config of a submission for people (YAML) and for the job (pickle)."""
-    store.make_private(run.run_dir)
+def _sha(run: WantedRun, readable: dict[str, Any]) -> str:
+    return identity.digest([readable, str(run.shape), run.shape.timeout_min])
+
+
+def freeze_config(run: WantedRun, number: int) -> tuple[Path, str]:
+    """Write the config of a submission for people (YAML) and for the job (pickle).
+
+    Returns:
+        File of the pickle, and the hash of the config.
+    """
+    files.make_private(run.run_dir)
     folder = store.submission_dir(run.run_dir, number)
-    text = yaml.dump(
-        _readable(run.config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000
-    )
-    store.write_bytes(folder / "config.yaml", text.encode(), durable=False)
-    store.write_bytes(folder / "config.pkl", pickled(run.config), durable=False)
-    return folder / "config.pkl"
+    readable = _readable(run.config)
+    text = yaml.dump(readable, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    files.write_bytes(folder / "config.yaml", text.encode(), durable=False)
+    files.write_bytes(folder / "config.pkl", run.pickle, durable=False)
+    return folder / "config.pkl", _sha(run, readable)
 
 
 def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> SubmissionRecord:
@@ -79,15 +85,15 @@ def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> Su
         code: The frozen code.
         sending: `number`, `token`, `index`, `batch` and `scheduler` of the record.
     """
-    config = freeze_config(run, sending["number"])
+    config, sha = freeze_config(run, sending["number"])
     return SubmissionRecord(
         key=run.key,
         name=run.name,
-        submitted=store.now(),
+        submitted=files.now(),
         shape=run.shape,
         code=code.sha,
         commit=code.commit,
-        config_sha=config_sha(run),
+        config_sha=sha,
         payload=str(code.payload),
         config=str(config),
         accelerator=run.settings.cluster.accelerator if run.shape.gpus_per_node else "cpu",
@@ -99,16 +105,6 @@ def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> Su
         python_path=list(code.python_path),
         **sending,
     )
-
-
-def pickled(value: Any) -> bytes:
-    """Pickle by reference, and where that fails (classes of a notebook) by value."""
-    try:
-        content = pickle.dumps(value)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        content = b"__main__"
-    # Classes of the program itself are in `__main__`, which is another module in the job.
-    return bytes(cloudpickle.dumps(value)) if b"__main__" in content else content
 
 
 def _readable(config: DictConfig) -> dict[str, Any]:

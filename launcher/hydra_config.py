@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import cloudpickle
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -20,6 +22,16 @@ def editable(config: DictConfig) -> Iterator[None]:
 def without_hydra(config: DictConfig) -> DictConfig:
     """The part of a composed config that the task sees."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def pickled(value: Any) -> bytes:
+    """Pickle by reference, and where that fails (classes of a notebook) by value."""
+    try:
+        content = pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        content = b"__main__"
+    # Classes of the program itself are in `__main__`, which is another module in the job.
+    return bytes(cloudpickle.dumps(value)) if b"__main__" in content else content
 
 
 @contextmanager

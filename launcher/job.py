@@ -23,7 +23,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
 from launcher import context as run_context
-from launcher import resolvers, store
+from launcher import files, resolvers, store
 from launcher.context import RunContext
 from launcher.hydra_config import editable
 from launcher.memory import peak_memory_gb
@@ -148,7 +148,7 @@ def run_attempt(
         host=socket.gethostname(),
         pid=os.getpid(),
         world_size=context.world_size,
-        started=store.now(),
+        started=files.now(),
     )
     _write(context, record)
     run_context.enter(context)
@@ -207,7 +207,7 @@ def _keep(context: RunContext, returned: JobReturn) -> None:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         log.warning("what the task returned cannot be kept for a sweeper: %s", error)
         return
-    store.write_bytes(store.returned_path(context.run_dir, context.attempt), content)
+    files.write_bytes(store.returned_path(context.run_dir, context.attempt), content)
 
 
 def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
@@ -216,7 +216,7 @@ def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
         return
     if ended:
         peak = peak_memory_gb()
-        record = record.model_copy(update={"ended": store.now(), "mem_peak_gb": peak, **ended})
+        record = record.model_copy(update={"ended": files.now(), "mem_peak_gb": peak, **ended})
     store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
 
 

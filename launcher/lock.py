@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from launcher.store import storing
+from launcher.files import storing
 
 TOUCH_S = 5.0
 SILENT_S = 60.0

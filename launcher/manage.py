@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launcher import sending, store, studies, ui
+from launcher import batches, files, observing, sending, store, ui
 from launcher.follow import follow
 from launcher.lock import locked
-from launcher.records import CancelRecord, RunEntry, SubmissionRecord
+from launcher.records import BatchRecord, CancelRecord, RunEntry, SubmissionRecord
 from launcher.scheduler.base import Job, Scheduler
 from launcher.scheduler.local import LocalScheduler
 from launcher.scheduler.slurm import SlurmScheduler
@@ -35,18 +35,23 @@ class Sent:
 
 def adopt(
     sent: Iterable[SubmissionRecord], scheduler: SlurmScheduler, *, write: bool = True
-) -> None:
-    """Complete the batches whose last sbatch nobody recorded."""
+) -> dict[str, BatchRecord]:
+    """Complete the batches whose last sbatch nobody recorded; returns them by file.
+
+    Without the lock of the study nothing may be written: that sbatch may still be under way.
+
+    Raises:
+        SubmissionError: squeue gave no answer.
+    """
     unsure = []
     for path in sorted({record.batch for record in sent if record.batch is not None}):
         batch = store.batch(path)
         if batch is not None and any(part.job_id is None for part in batch.parts):
-            unsure.append(Path(path))
+            unsure.append(path)
     if not unsure:
-        return
+        return {}
     queued = scheduler.queue()
-    for found in unsure:
-        sending.adopt(found, queued, write=write)
+    return {path: batches.adopt(Path(path), queued, write=write) for path in unsure}
 
 
 def resume(study: Study, scheduler: Scheduler) -> Sent:
@@ -77,7 +82,7 @@ def cancel(runs: Sequence[RunStatus], scheduler: Scheduler) -> None:
     for status in runs:
         sent = store.submission(status.run_dir, status.key)
         if sent is not None:
-            record = CancelRecord(number=sent.number, time=store.now())
+            record = CancelRecord(number=sent.number, time=files.now())
             store.write_record(Path(status.run_dir) / "cancelled.json", record)
     scheduler.cancel([status.job_id for status in runs if status.job_id])
 
@@ -97,11 +102,11 @@ def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
     """Send held runs, and failed ones: those of `keys`, or with None those without outcome."""
     with locked(lock_folders(study), say_waiting) as descriptors:
         entries = study.entries()
-        sent = studies.submissions(entries)
+        sent = observing.submissions(entries)
         if isinstance(scheduler, SlurmScheduler):
-            scheduler.inherited = descriptors
+            scheduler.client.inherited = descriptors
             adopt(sent.values(), scheduler)
-        found = studies.statuses(entries, scheduler)
+        found = observing.statuses(entries, scheduler)
         if keys is None:
             keys = {k for k, s in found.items() if s.state == "failed" and s.outcome is None}
         stuck = _stuck(entries, found, keys)
@@ -144,7 +149,7 @@ def _renewed(entry: RunEntry, sent: SubmissionRecord) -> tuple[Path, SubmissionR
         "index": 0,
         "batch": None,
         "job_id": None,
-        "submitted": store.now(),
+        "submitted": files.now(),
         # What it required may have failed since, and be sent again with it.
         "after": list(entry.requires.values()),
     }
@@ -158,16 +163,18 @@ def _send(
     held: Mapping[str, SubmissionRecord],
     renewed: Frozen,
 ) -> Sent:
-    batches = _batches(study, scheduler, renewed)
-    paths = [*batches, *map(Path, dict.fromkeys(r.batch for r in held.values() if r.batch))]
+    paths = [
+        *_batches(study, scheduler, renewed),
+        *map(Path, dict.fromkeys(r.batch for r in held.values() if r.batch)),
+    ]
     sender = sending.Sender(
         scheduler=scheduler,
         completed={key for key, status in found.items() if status.state == "completed"},
         known=scheduler.is_watching,
     )
     sender.send(paths)
-    now = studies.submissions(study.entries())
-    ids = sending.job_ids(now)
+    now = observing.submissions(study.entries())
+    ids = batches.job_ids(now)
     names = {key: status.name for key, status in found.items()}
     due = [*held, *(record.key for _, record in renewed)]
     return Sent(
@@ -189,7 +196,7 @@ def _batches(study: Study, scheduler: SlurmScheduler, renewed: Frozen) -> list[P
             place = {"token": token, "index": index, "batch": str(path)}
             frozen.append((run_dir, record.model_copy(update=place)))
         _written(frozen)
-        paths.append(sending.create(study.path.absolute(), frozen, scheduler.batch_pickle(token)))
+        paths.append(batches.create(study.path.absolute(), frozen, scheduler.batch_pickle(token)))
     return paths
 
 

@@ -16,9 +16,11 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from launcher.compose import Composer, WantedRun
+    from launcher.declaring import Declared
+    from launcher.plan import Plan
     from launcher.scheduler.local import LocalScheduler
     from launcher.scheduler.slurm import SlurmScheduler
-    from launcher.submit import Declared, Submission
+    from launcher.submit import Submission
 
 _SWEEPERS_WITHOUT_VALUES = {"BasicSweeper", "StudySweeper"}
 
@@ -93,7 +95,8 @@ class StudyLauncherBase(Launcher):
 
     def _launch(self, composer: Composer, wanted: list[WantedRun]) -> Sequence[JobReturn]:
         from launcher import ui
-        from launcher.submit import Declared, Submission
+        from launcher.declaring import Declared
+        from launcher.submit import Submission
 
         assert self.config is not None
         settings = wanted[0].settings
@@ -131,11 +134,23 @@ class StudyLauncherBase(Launcher):
             announce(submission.study_dir)
             if self.scheduler_name == "local":
                 # Local runs belong to this command until they have ended.
-                return submission.job_returns(plan)
+                return self._returns(submission, plan)
         if waits:
-            return submission.job_returns(plan)
+            return self._returns(submission, plan)
         submission.say_how_to_come_back()
         return []
+
+    def _returns(self, submission: Submission, plan: Plan) -> Sequence[JobReturn]:
+        from launcher.returning import job_returns
+        from launcher.studies import Study
+
+        return job_returns(
+            Study(submission.study_dir),
+            submission.wanted,
+            submission.scheduler,
+            plan.blocked(),
+            submission.feed,
+        )
 
     def _waits(self, wait: bool | None) -> bool:
         return self.waits_by_default if wait is None else wait
@@ -168,13 +183,14 @@ class SlurmLauncherBase(StudyLauncherBase):
     def _scheduler(self, wanted: list[WantedRun], composer: Composer) -> SlurmScheduler:
         from pathlib import Path
 
-        from launcher.scheduler.slurm import SlurmScheduler, require_commands
+        from launcher.scheduler.client import SlurmClient, require_commands
+        from launcher.scheduler.slurm import SlurmScheduler
 
         require_commands()
         settings = wanted[0].settings
         return SlurmScheduler(
             folder=Path(settings.submitit_folder).absolute(),
-            variables=dict(settings.cluster.environment),
+            client=SlurmClient(variables=dict(settings.cluster.environment)),
             max_array_size=settings.cluster.max_array_size,
         )
 
@@ -208,7 +224,7 @@ class DebugLauncherBase(StudyLauncherBase):
 
     def _launch(self, composer: Composer, wanted: list[WantedRun]) -> Sequence[JobReturn]:
         from launcher.debug import run_in_process
-        from launcher.submit import Declared
+        from launcher.declaring import Declared
 
         assert self.config is not None
         assert self.task_function is not None

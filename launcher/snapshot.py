@@ -12,16 +12,19 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import SubmissionError
-from launcher.store import storing
+from launcher.files import storing
 
 SWEEP_MARKS = {"multirun.yaml", "study.json"}
 """Files that only the folder of a sweep has."""
+OURS = ("code", "payload", "batches", ".submitit")
+"""Folders that we make in the folder of a sweep."""
 MAX_BYTES = 200 * 2**20
 SKIPPED = {"__pycache__", ".git", ".venv", "venv", "node_modules"}
 """Folders left out where no git repository says what is ignored."""
@@ -50,7 +53,7 @@ def main_folder() -> Path:
     """Folder that holds the program which was started, or the current one."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
-    if file is None or Path(file).resolve().is_relative_to(Path(sys.prefix).resolve()):
+    if file is None or _is_installed(Path(file).resolve()):
         return Path.cwd()  # an interactive session, or a program that is installed
     spec = getattr(main, "__spec__", None)
     depth = len(spec.parent.split(".")) if spec is not None and spec.parent else 0
@@ -122,7 +125,9 @@ def _files(root: Path) -> list[Path]:
     files = list(_all_files(root))
     left = {path.parent for path in files if path.name in SWEEP_MARKS}
     left |= {path.parent.parent for path in files if path.parent.name == ".hydra"}
-    left.discard(root)  # looks like one of them after hydra.run.dir=. or hydra.sweep.dir=.
+    if root in left:  # after hydra.run.dir=. or hydra.sweep.dir=. the project looks like one
+        left.remove(root)
+        left |= {root / name for name in OURS}
     return [path for path in files if left.isdisjoint(path.parents)]
 
 
@@ -175,11 +180,12 @@ def search_path(root: Path, snapshot: Path) -> list[str]:
     inside = [
         str(snapshot / entry.relative_to(root))
         for entry in entries
-        if entry.is_relative_to(root) and entry.is_dir() and not _is_environment(entry)
+        if entry.is_relative_to(root) and entry.is_dir() and not _is_installed(entry)
     ]
     return list(dict.fromkeys([*inside, str(snapshot)]))
 
 
-def _is_environment(folder: Path) -> bool:
-    """Whether it belongs to a Python installation, which is never copied."""
-    return folder.is_relative_to(Path(sys.prefix).resolve())
+def _is_installed(path: Path) -> bool:
+    """Whether it belongs to a Python installation or environment, which is never copied."""
+    homes = (sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib", "scripts"))
+    return any(path.is_relative_to(Path(home).resolve()) for home in homes)

@@ -16,15 +16,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from launcher import files
 from launcher.errors import StoreError
 from launcher.records import (
     SCHEMA_VERSION,
@@ -38,61 +35,10 @@ from launcher.records import (
 
 R = TypeVar("R", bound=Record)
 
-OUTPUTS = Path("outputs")
-"""Where studies are looked for, seen from the current folder."""
-
-
-def now() -> str:
-    """The present in ISO 8601, UTC, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def seconds_since(stamp: str) -> float:
-    """Seconds from an ISO 8601 stamp until now."""
-    return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()
-
-
-@contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Turn what a disk can answer (read-only, full, quota) into one message about `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"cannot write `{path}`: {error.strerror or error}",
-            hint="choose another output folder (paths.output_dir=...), or free space there",
-        ) from error
-
-
-def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Write a file beside its place and rename it there, so no reader sees half of it.
-
-    With `durable=False` it survives the end of this process, not a power cut of the machine:
-    enough for what the same command can write again.
-    """
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write plain values as readable JSON, atomically."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
-
 
 def write_record(path: Path, record: Record, *, durable: bool = True) -> None:
     """Write a record, atomically."""
-    write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode(), durable=durable)
+    files.write_bytes(path, (record.model_dump_json(indent=2) + "\n").encode(), durable=durable)
 
 
 def read_record(path: Path | str, kind: type[R]) -> R:
@@ -118,6 +64,8 @@ def find_record(path: Path | str, kind: type[R]) -> R | None:
             content = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StoreError(f"cannot read `{path}`: {error.strerror or error}") from error
     try:
         record = kind.model_validate_json(content)
     except ValidationError as error:
@@ -144,28 +92,6 @@ def _refuse_newer(path: Path | str, content: bytes) -> None:
             f"`{path}` has version {version}, this program reads {SCHEMA_VERSION}",
             hint="use the newer version of the launcher that wrote it",
         )
-
-
-def prepare_study(study_dir: Path) -> None:
-    """Make the study folder and try a write.
-
-    A new folder becomes 0700: configs and logs are the user's own. One that holds more than
-    Hydra and our lock just wrote was somebody's before, and keeps its mode.
-    """
-    with storing(study_dir):
-        study_dir.mkdir(parents=True, exist_ok=True)
-        if {path.name for path in study_dir.iterdir()} <= {"multirun.yaml", ".lock", ".lease"}:
-            study_dir.chmod(0o700)
-        with tempfile.TemporaryFile(dir=study_dir) as probe:
-            probe.write(b"\0" * 4096)
-            probe.flush()
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only the user can read; one that exists keeps its mode."""
-    with storing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def read_study(study_dir: Path) -> StudyRecord:
@@ -282,52 +208,3 @@ def _names(folder: str) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208 - a Path for each file of 10,000 runs is slow
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def find_study(name: str | None, root: Path) -> Path:
-    """Folder of a study by path or name below `root`; without a name the one changed last.
-
-    Raises:
-        StoreError: there is none, or no study has that name.
-    """
-    if name is not None and (Path(name) / "study.json").exists():
-        return Path(name)
-    known = known_studies(root)
-    if name is None:
-        return known[-1]
-    for folder in known:
-        if folder.name == name:
-            return folder
-    alike = [folder for folder in known if folder.name.startswith(name)]
-    if len(alike) == 1:
-        return alike[0]
-    if alike:
-        raise StoreError(
-            f"`{name}` is ambiguous", hint=f"studies: {', '.join(f.name for f in alike)}"
-        )
-    raise StoreError(
-        f"no study `{name}` in `{root}`",
-        hint="known: " + ", ".join(folder.name for folder in known[-5:]),
-    )
-
-
-def study_word(folder: Path) -> str:
-    """The shortest word by which `find_study` finds a study from here with its usual root."""
-    here = Path.cwd()
-    if folder.parent == here / OUTPUTS:
-        return folder.name
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
-
-
-def known_studies(root: Path) -> list[Path]:
-    """Folders of the studies below `root`, the one that changed last at the end.
-
-    Raises:
-        StoreError: there is none.
-    """
-    records = sorted(root.glob("*/study.json"), key=lambda path: path.stat().st_mtime)
-    if not records:
-        raise StoreError(
-            f"no study in `{root}`", hint="name its folder, or start one with train.py -m ..."
-        )
-    return [path.parent for path in records]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher import identity, store
+from launcher import catalog, identity, observing, store
 from launcher.errors import StoreError
-from launcher.records import AttemptRecord, RunEntry, StudyRecord, SubmissionRecord
-from launcher.scheduler.base import JobStatus, Poller
-from launcher.states import RunStatus, run_state
+from launcher.records import (
+    RunEntry,
+    StudyRecord,
+)
+from launcher.scheduler.base import Poller
+from launcher.states import RunStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +71,7 @@ class Study:
         """How all runs stand; without a scheduler the records alone decide."""
         record = self.record
         entries = [*record.prerequisites, *record.runs]
-        found = statuses(entries, scheduler)
+        found = observing.statuses(entries, scheduler)
         nothing: list[dict[str, str]] = [{} for _ in record.prerequisites]
         varying = nothing + identity.differences([entry.overrides for entry in record.runs])
         overrides = [identity.as_mapping(entry.overrides) for entry in entries]
@@ -135,154 +137,7 @@ def study(name: str | None = None, root: str | Path = "outputs") -> Study:
     Raises:
         StoreError: there is none.
     """
-    return Study(store.find_study(name, Path(root)))
-
-
-def submissions(entries: Iterable[RunEntry]) -> dict[str, SubmissionRecord]:
-    """Latest sending of each run that was ever frozen, by key."""
-    found = {}
-    for entry in entries:
-        sent = store.submission(entry.run_dir, entry.key)
-        if sent is not None:
-            found[entry.key] = sent
-    return found
-
-
-def statuses(entries: Iterable[RunEntry], scheduler: Poller | None) -> dict[str, RunStatus]:
-    """How runs stand, by key; the scheduler is asked once.
-
-    A run whose records are damaged is `unknown`, with the file and the damage as its reason.
-    """
-    listed = list(entries)
-    sent: dict[str, SubmissionRecord] = {}
-    damaged: dict[str, StoreError] = {}
-    for entry in listed:
-        try:
-            sent.update(submissions([entry]))
-        except StoreError as error:
-            damaged[entry.key] = error
-    ids = _job_ids(listed, sent)
-    jobs = _poll(scheduler, sent, ids)
-    found: dict[str, RunStatus] = {}
-    for entry in listed:
-        try:
-            if entry.key in damaged:
-                raise damaged[entry.key]
-            record, job = sent.get(entry.key), jobs.get(entry.key)
-            status = status_of(entry, record, job, ids.get(entry.key, ""))
-        except StoreError as error:
-            status = RunStatus(
-                key=entry.key,
-                name=entry.name,
-                state="unknown",
-                reason=error.message,
-                run_dir=entry.run_dir,
-            )
-        found[entry.key] = _with_reason_of_required(entry, status, found)
-    return found
-
-
-def _job_ids(entries: Iterable[RunEntry], sent: Mapping[str, SubmissionRecord]) -> dict[str, str]:
-    """Job ids by key; of a local run that nobody could record, from its own attempt."""
-    from launcher.sending import job_ids
-
-    ids = job_ids(sent)
-    for entry in entries:
-        record = sent.get(entry.key)
-        if record is None or entry.key in ids or record.scheduler != "local":
-            continue
-        for life in _lives(entry, record.number):
-            ids[entry.key] = f"{life.host}/?/{life.job_id}"
-    return ids
-
-
-def _lives(entry: RunEntry, number: int) -> list[AttemptRecord]:
-    try:
-        return store.attempts(entry.run_dir, number)
-    except StoreError:
-        return []  # said where its status is made
-
-
-def _poll(
-    scheduler: Poller | None, sent: Mapping[str, SubmissionRecord], ids: Mapping[str, str]
-) -> dict[str, JobStatus]:
-    """What is known of each job, by key; of a scheduler that is not asked, that it is not."""
-    jobs: dict[str, JobStatus] = {}
-    for key, record in sent.items():
-        if key not in ids:
-            what = "started" if record.scheduler == "local" else "sent"
-            jobs[key] = JobStatus(state="held", reason=f"not {what} yet")
-        elif record.scheduler == "debug":
-            jobs[key] = JobStatus(state="ended")  # with the process that ran it
-        elif scheduler is not None and scheduler.owns(record):
-            scheduler.watch(key, ids[key])
-        elif scheduler is not None:
-            reason = f"it was sent to another scheduler ({record.scheduler}), ask or cancel there"
-            jobs[key] = JobStatus(state="unknown", reason=reason)
-    return jobs | (scheduler.poll() if scheduler is not None else {})
-
-
-def _with_reason_of_required(
-    entry: RunEntry, status: RunStatus, found: Mapping[str, RunStatus]
-) -> RunStatus:
-    """A run that never started because one that it requires failed, has failed with it."""
-    never_started = status.state == "held" or (
-        status.state == "failed" and status.outcome is None and status.started is None
-    )
-    if not never_started:
-        return status
-    for key in entry.requires.values():
-        needed = found.get(key)
-        if needed is not None and needed.state in ("failed", "cancelled"):
-            reason = f"requires {needed.name}, which {needed.state}"
-            return replace(status, state="failed", reason=reason)
-    return status
-
-
-def status_of(
-    entry: RunEntry, sent: SubmissionRecord | None, job: JobStatus | None, job_id: str = ""
-) -> RunStatus:
-    """How one run stands.
-
-    Raises:
-        StoreError: a record is damaged.
-    """
-    lives = store.attempts(entry.run_dir) if sent else []
-    current = [life for life in lives if sent and life.attempt.startswith(f"{sent.number:03d}-")]
-    last = current[-1] if current else None
-    cancelled = store.cancelled(entry.run_dir) if sent else None
-    state, reason = run_state(sent, last, job, cancelled)
-    progress = store.progress(entry.run_dir) if last else {}
-    status = RunStatus(
-        key=entry.key,
-        name=entry.name,
-        state=state,
-        reason=reason,
-        job_id=job_id,
-        attempts=len(lives),
-        run_dir=entry.run_dir,
-        progress=progress,
-    )
-    if sent is not None:
-        status = replace(
-            status,
-            timeout_min=sent.shape.timeout_min,
-            mem_gb=sent.shape.mem_gb,
-            code=sent.code,
-            commit=sent.commit,
-            config_sha=sent.config_sha,
-        )
-    if last is not None:
-        status = replace(
-            status,
-            outcome=last.outcome,
-            started=last.started,
-            ended=last.ended,
-            node=(job.node if job is not None else "") or last.host,
-            mem_peak_gb=last.mem_peak_gb or progress.get("mem_peak_gb"),
-            result=last.result,
-        )
-    return status
+    return Study(catalog.find_study(name, Path(root)))
 
 
 def frozen_config(run_dir: Path) -> DictConfig:

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher import identity
+from launcher.files import seconds_since
 from launcher.states import RunStatus
-from launcher.store import seconds_since
 
 if TYPE_CHECKING:
     from launcher.plan import Plan
@@ -53,11 +53,11 @@ def say(message: str) -> None:
     err.print(Text(message))
 
 
-def job_lines(rows: Sequence[tuple[str, str]]) -> str:
-    """Job id and name of each run, one line each; of many only the first."""
-    lines = [f"  {job_id:>10}  {name}" for job_id, name in rows[:PLAN_ROWS]]
-    if rows[PLAN_ROWS:]:
-        lines.append(f"  {'...':>10}  and {len(rows) - PLAN_ROWS} more")
+def job_lines(rows: Sequence[tuple[str, str]], total: int) -> str:
+    """Job id and name of each of the first runs, one line each, and how many more there are."""
+    lines = [f"  {job_id:>10}  {name}" for job_id, name in rows]
+    if total > len(rows):
+        lines.append(f"  {'...':>10}  and {total - len(rows)} more")
     return "\n".join(lines)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from launcher.files import now, write_json
 from launcher.memory import peak_memory_gb
-from launcher.store import now, write_json
 
 log = logging.getLogger("launcher.progress")
 

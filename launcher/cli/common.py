@@ -11,20 +11,21 @@ from typing import Annotated, Any
 
 import typer
 
-from launcher import store
+from launcher import catalog
 from launcher.errors import StoreError
 from launcher.scheduler.base import Scheduler
+from launcher.scheduler.client import SlurmClient
 from launcher.scheduler.slurm import SlurmScheduler
 from launcher.states import RunStatus
 from launcher.studies import Study
 
-OUTPUTS = store.OUTPUTS
+OUTPUTS = catalog.OUTPUTS
 
 
 def _complete(incomplete: str) -> list[str]:
     """Names of studies, and of the runs of the latest one, for the shell."""
     try:
-        known = store.known_studies(OUTPUTS)
+        known = catalog.known_studies(OUTPUTS)
         runs = [entry.name for entry in Study(known[-1]).entries()]
     except StoreError:
         return []
@@ -63,7 +64,7 @@ def pick(words: Sequence[str] | None, study: str | None, root: Path) -> Picked:
     listed = list(words or [])
     if study is None and listed and _is_study(listed[0], root):
         study = listed.pop(0)
-    return Picked(Study(store.find_study(study, root)), listed)
+    return Picked(Study(catalog.find_study(study, root)), listed)
 
 
 def _is_study(word: str, root: Path) -> bool:
@@ -74,9 +75,8 @@ def scheduler_of(study: Study) -> Scheduler | None:
     """The scheduler that has the study's jobs; None for one that ran in its own process."""
     record = study.record
     if record.scheduler == "slurm":
-        return SlurmScheduler(
-            folder=study.path.absolute() / ".submitit", variables=record.environment
-        )
+        client = SlurmClient(variables=record.environment)
+        return SlurmScheduler(folder=study.path.absolute() / ".submitit", client=client)
     if record.scheduler == "local":
         from launcher.scheduler.local import LocalScheduler
 

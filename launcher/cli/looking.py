@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from launcher import store, ui, usage
+from launcher import catalog, store, ui, usage
 from launcher.cached import remembered_status
 from launcher.cli.common import (
     OUTPUTS,
@@ -26,8 +26,8 @@ from launcher.cli.common import (
     scheduler_of,
 )
 from launcher.errors import LauncherError
+from launcher.returning import report
 from launcher.states import FINAL, RunStatus
-from launcher.submit import report
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Redraw until all runs have ended.")]
 Interval = Annotated[float, typer.Option("--interval", help="Seconds between two looks.")]
@@ -120,7 +120,7 @@ def _print_csv(rows: Sequence[dict[str, object]]) -> None:
 def list_studies(root: Root = OUTPUTS, as_json: AsJson = False) -> None:
     """List the studies below the output folder, the latest first, with their use of disk."""
     rows = []
-    for folder in reversed(store.known_studies(root)):
+    for folder in reversed(catalog.known_studies(root)):
         record = store.read_study(folder)
         used = usage.of(folder)
         rows.append(

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from launcher import logs as job_logs
-from launcher import store, studies, ui
+from launcher import observing, store, studies, ui
 from launcher.cli.common import (
     OUTPUTS,
     AsJson,
@@ -87,7 +87,7 @@ def _has_ended(picked: Picked, run: RunStatus) -> bool:
     last = store.attempts(run.run_dir)
     if last and last[-1].outcome is not None:
         return True
-    now = studies.statuses(entries, scheduler_of(picked.study))[run.key]
+    now = observing.statuses(entries, scheduler_of(picked.study))[run.key]
     return now.state in FINAL
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from launcher import store
+from launcher import files
 from launcher.records import AttemptRecord, SubmissionRecord
 from launcher.topology import Shape
 
@@ -19,7 +19,7 @@ def submission(**changes: Any) -> SubmissionRecord:
         number=1,
         scheduler="local",
         token="t",
-        submitted=store.now(),
+        submitted=files.now(),
         shape=SHAPE,
         code="c0de",
         payload="payload.pkl",
@@ -31,6 +31,6 @@ def submission(**changes: Any) -> SubmissionRecord:
 def attempt(**changes: Any) -> AttemptRecord:
     """Its first life, which has not ended."""
     record = AttemptRecord(
-        attempt="001-000", key="k", job_id="1", host="h", pid=1, world_size=1, started=store.now()
+        attempt="001-000", key="k", job_id="1", host="h", pid=1, world_size=1, started=files.now()
     )
     return record.model_copy(update=changes)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher import store
+from launcher import files, store
 from launcher.cached import SchedulerRecord, remembered_status
-from launcher.records import RunEntry, StudyRecord
+from launcher.records import RunEntry, StudyRecord, SubmissionRecord
 from launcher.scheduler.base import JobStatus
 from launcher.studies import Study
 from tests.unit.launcher.samples import attempt, submission
@@ -25,6 +25,9 @@ class FakePoller:
     def __init__(self, **jobs: JobStatus) -> None:
         self.jobs = jobs
         self.watched: dict[str, str] = {}
+
+    def owns(self, sent: SubmissionRecord) -> bool:
+        return True
 
     def watch(self, key: str, job_id: str) -> None:
         self.watched[key] = job_id
@@ -42,7 +45,7 @@ def study(tmp_path: Path) -> Study:
         path = store.attempt_path(tmp_path / key, "001-000")
         store.write_record(path, attempt(key=key, outcome=outcome))
     entries = [RunEntry(key=key, name=key, overrides=[f"x={key}"], run_dir=key) for key in "abc"]
-    record = StudyRecord(study_id="s", created=store.now(), command=[], overrides=[], runs=entries)
+    record = StudyRecord(study_id="s", created=files.now(), command=[], overrides=[], runs=entries)
     store.write_record(tmp_path / "study.json", record)
     return Study(tmp_path)
 
@@ -65,7 +68,7 @@ def test_without_an_answer_the_last_one_is_shown_and_marked(study: Study) -> Non
     kept = store.read_record(study.path / "scheduler.json", SchedulerRecord)
     states, caveat = shown(study, FakePoller(a=SILENT, b=SILENT, c=SILENT))
     assert states == {
-        "a": ("running", ""),
+        "a": ("running", "then"),
         "b": ("pending", "then Priority"),
         "c": ("completed", ""),
     }
@@ -124,3 +127,17 @@ def test_without_a_scheduler_the_records_alone_decide(study: Study) -> None:
     states, caveat = shown(study, None)
     assert caveat == ""
     assert [states[key][0] for key in "abc"] == ["running", "pending", "completed"]
+
+
+def test_a_damaged_last_answer_counts_as_none(study: Study) -> None:
+    (study.path / "scheduler.json").write_text("{")
+    states, caveat = shown(study, FakePoller(a=SILENT, b=SILENT, c=SILENT))
+    assert states["c"] == ("completed", "")
+    assert "SLURM does not answer" in caveat
+
+
+def test_a_damaged_last_answer_is_replaced_by_the_next(study: Study) -> None:
+    (study.path / "scheduler.json").write_text("{")
+    states, caveat = shown(study, FakePoller(a=RUNNING, b=PENDING))
+    assert (states["a"][0], caveat) == ("running", "")
+    assert store.read_record(study.path / "scheduler.json", SchedulerRecord).jobs["a"] == RUNNING

@@ -211,6 +211,17 @@ def test_each_choice_of_a_group_gives_another_key() -> None:
         assert len({key(f"{group}={name}") for name in names}) == len(names), group
 
 
+def test_the_order_in_which_keys_are_added_keeps_the_key() -> None:
+    added = ["+requires.b=['task=train']", "+requires.a=['task=pretrain']"]
+    assert key(*added) == key(*reversed(added)) != key()
+
+
+def test_a_size_that_only_feeds_others_counts_where_it_arrives_and_nowhere_else() -> None:
+    assert key("scale.ijepa.depth=9") == key()
+    assert key("backbone=ijepa", "scale.ijepa.depth=9") != key("backbone=ijepa")
+    assert key("backbone=ijepa", "scale.ijepa.depth=9") == key("backbone=ijepa", "backbone.depth=9")
+
+
 def test_what_comes_after_pretraining_keeps_the_key_of_a_pretraining() -> None:
     base = ("task=pretrain", "backbone=ijepa")
     for override in ("data.fraction=0.1", "head.hidden_dim=9", "optimizer=adam", "trainer.seed=5"):

@@ -65,7 +65,9 @@ def start(program: str, layer: str, *folders: Path) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def holding(program: str, layer: str, *folders: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def holding(
+    program: str, layer: str, *folders: Path
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that has the lock, with the first line that it printed."""
     process = start(program, layer, *folders)
     try:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from launcher import sending, store
+from launcher import batches, files, sending, store
 from launcher.errors import StoreError, SubmissionError
 from launcher.records import BatchRecord
 from launcher.scheduler.base import Job, JobStatus
-from launcher.scheduler.slurm import FullError, QueuedJob, SubmitLimitError, UnsureError
+from launcher.scheduler.client import FullError, QueuedJob, SubmitLimitError, UnsureError
 from tests.unit.launcher.samples import attempt, submission
 
 TOKEN = "abcdef012345"
@@ -91,7 +91,7 @@ def create(folder: Path, size: int, **changes: Any) -> Path:
         record = submission(**{**place, "scheduler": "slurm", **changes})
         store.write_submission(folder / record.key, record)
         records.append((folder / record.key, record))
-    return sending.create(folder, records, folder / f"{TOKEN}.pkl")
+    return batches.create(folder, records, folder / f"{TOKEN}.pkl")
 
 
 def sender(slurm: FakeSlurm, completed: Iterable[str] = ()) -> sending.Sender:
@@ -110,7 +110,7 @@ def parts(path: Path) -> list[tuple[int, int, str | None]]:
 
 def write_open_part(path: Path, first: int, last: int) -> None:
     """What a command leaves that is killed while sbatch is under way."""
-    store.write_json(
+    files.write_json(
         path,
         store.read_record(path, BatchRecord).model_dump()
         | {"parts": [{"first": first, "last": last}]},
@@ -139,7 +139,7 @@ def test_a_batch_is_completed_after_sbatch_and_each_run_knows_its_job(tmp_path: 
     assert sender(slurm).send([path])
     assert parts(path) == [(0, 2, "100")]
     sent = {f"k{i}": store.submission(tmp_path / f"k{i}") for i in range(3)}
-    ids = sending.job_ids({key: record for key, record in sent.items() if record is not None})
+    ids = batches.job_ids({key: record for key, record in sent.items() if record is not None})
     assert ids == {"k0": "100_0", "k1": "100_1", "k2": "100_2"}
     assert slurm.watched == {}
 
@@ -243,7 +243,7 @@ def test_a_lost_answer_whose_job_is_not_found_is_raised_and_the_part_stays_open(
     with pytest.raises(UnsureError):
         sender(slurm).send([path])
     assert parts(path) == [(0, 2, None)]
-    sending.adopt(path, slurm.queue())
+    batches.adopt(path, slurm.queue())
     assert sender(slurm).send([path])
     assert slurm.times_sent() == {0: 1, 1: 1, 2: 1}
 
@@ -263,21 +263,21 @@ def queued(*job_ids: str, token: str = TOKEN) -> list[QueuedJob]:
 def test_an_open_part_is_adopted_by_the_token_of_its_job(tmp_path: Path) -> None:
     path = create(tmp_path, 3)
     write_open_part(path, 0, 2)
-    sending.adopt(path, [*queued("7_0", token="other"), *queued("8_2")])
+    batches.adopt(path, [*queued("7_0", token="other"), *queued("8_2")])
     assert parts(path) == [(0, 2, "8")]
 
 
 def test_an_open_part_of_a_plain_job_is_adopted(tmp_path: Path) -> None:
     path = create(tmp_path, 1)
     write_open_part(path, 0, 0)
-    sending.adopt(path, queued("8"))
+    batches.adopt(path, queued("8"))
     assert store.read_record(path, BatchRecord).job_id(0) == "8"
 
 
 def test_a_part_does_not_take_the_job_of_another_part_of_its_batch(tmp_path: Path) -> None:
     path = create(tmp_path, 4)
     write_open_part(path, 2, 3)
-    sending.adopt(path, queued("8_0", "8_1"))
+    batches.adopt(path, queued("8_0", "8_1"))
     assert parts(path) == []
 
 
@@ -287,7 +287,7 @@ def test_an_open_part_whose_job_has_left_the_queue_is_adopted_by_its_attempts(
     path = create(tmp_path, 3)
     write_open_part(path, 0, 2)
     store.write_record(store.attempt_path(tmp_path / "k1", "001-000"), attempt(job_id="9_1"))
-    sending.adopt(path, [])
+    batches.adopt(path, [])
     assert parts(path) == [(0, 2, "9")]
 
 
@@ -295,14 +295,14 @@ def test_an_attempt_of_an_earlier_sending_proves_nothing(tmp_path: Path) -> None
     path = create(tmp_path, 2, number=2)
     write_open_part(path, 0, 1)
     store.write_record(store.attempt_path(tmp_path / "k0", "001-000"), attempt(job_id="9_0"))
-    sending.adopt(path, [])
+    batches.adopt(path, [])
     assert parts(path) == []
 
 
 def test_a_part_that_was_never_taken_is_dropped(tmp_path: Path) -> None:
     path = create(tmp_path, 3)
     write_open_part(path, 0, 2)
-    sending.adopt(path, queued("7_0", token="other"))
+    batches.adopt(path, queued("7_0", token="other"))
     assert parts(path) == []
 
 
@@ -310,7 +310,7 @@ def test_a_look_writes_nothing(tmp_path: Path) -> None:
     path = create(tmp_path, 3)
     write_open_part(path, 0, 2)
     before = path.read_bytes()
-    assert sending.adopt(path, queued("8_0"), write=False).job_id(2) == "8_2"
+    assert batches.adopt(path, queued("8_0"), write=False).job_id(2) == "8_2"
     assert path.read_bytes() == before
 
 
@@ -333,13 +333,13 @@ def test_a_run_waits_unsent_until_what_it_requires_is_sent(tmp_path: Path) -> No
 
 def test_a_batch_that_somebody_deleted_is_named(tmp_path: Path) -> None:
     path = create(tmp_path, 2)
-    assert sending.require_batch(str(path)) == path
+    assert batches.require_batch(str(path)) == path
     path.unlink()
     with pytest.raises(StoreError, match=f"{TOKEN}.json` is gone"):
-        sending.require_batch(str(path))
+        batches.require_batch(str(path))
     sent = store.submission(tmp_path / "k0")
     assert sent is not None
-    assert sending.job_ids({"k0": sent}) == {}
+    assert batches.job_ids({"k0": sent}) == {}
 
 
 class KilledError(BaseException):
@@ -362,7 +362,7 @@ def dies_at(moment: int, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> N
 
         return wrapped
 
-    monkeypatch.setattr(store, "write_bytes", either_side(store.write_bytes))
+    monkeypatch.setattr(files, "write_bytes", either_side(files.write_bytes))
     monkeypatch.setattr(slurm, "sbatch", either_side(slurm.sbatch))
 
 
@@ -394,7 +394,7 @@ def test_whenever_a_command_is_killed_the_next_one_sends_exactly_what_is_missing
         if has_ended:
             _let_all_end(folder, slurm)
         slurm.answers.clear()
-        sending.adopt(path, slurm.queue())
+        batches.adopt(path, slurm.queue())
         assert sender(slurm).send([path])
         assert slurm.times_sent() == {i: 1 for i in range(size)}, moment
         assert {job_id for *_, job_id in parts(path)} == set(slurm.jobs), moment

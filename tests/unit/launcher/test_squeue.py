@@ -9,42 +9,50 @@ from typing import Any
 import pytest
 
 from launcher.errors import SubmissionError
-from launcher.scheduler import slurm
+from launcher.scheduler import client
 from launcher.scheduler.base import Job, JobStatus
-from launcher.scheduler.slurm import (
+from launcher.scheduler.client import (
+    Answer,
     FullError,
-    SlurmScheduler,
+    SlurmClient,
     SubmitLimitError,
     UnsureError,
-    _Answer,
-    _is_submit_limit,
     _queued,
-    group_by_shape,
+    is_submit_limit,
 )
+from launcher.scheduler.slurm import SlurmScheduler, group_by_shape
 from tests.unit.launcher.samples import SHAPE
 
 OURS = "launcher:abcdef012345"
 
 
-class Scripted(SlurmScheduler):
-    """Its client commands answer what a test says; the last answer is repeated."""
+class ScriptedClient(SlurmClient):
+    """Its commands answer what a test says; the last answer is repeated."""
 
-    def script_answers(self, *answers: _Answer) -> Scripted:
-        self.answers, self.commands = list(answers), []
-        return self
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__()
+        self.answers = list(answers)
+        self.commands: list[list[str]] = []
 
-    def _command(
-        self, command: list[str], text: str | None = None, *, submits: bool = False
-    ) -> _Answer:
+    def run(self, command: list[str], text: str | None = None, *, submits: bool = False) -> Answer:
         self.commands.append(command)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class Scripted(SlurmScheduler):
+    """Needs no srun to write its scripts."""
 
     def script(self, job: Job, token: str, indexes: tuple[int, int] | None) -> str:
         return "#!/bin/bash\n"
 
 
-def scripted(folder: Path, *answers: _Answer) -> Scripted:
-    return Scripted(folder=folder).script_answers(*answers)
+def scripted(folder: Path, *answers: Answer) -> Scripted:
+    return Scripted(folder=folder, client=ScriptedClient(*answers))
+
+
+def commands(scheduler: SlurmScheduler) -> list[list[str]]:
+    assert isinstance(scheduler.client, ScriptedClient)
+    return scheduler.client.commands
 
 
 @pytest.mark.parametrize(
@@ -106,16 +114,16 @@ def test_the_token_is_found_whatever_else_the_comment_says(comment: str, token: 
 
 def test_lines_that_are_no_jobs_are_passed_over(tmp_path: Path) -> None:
     printed = f"a banner of the site\n17_0|PENDING|None||{OURS}\n\n17_1|RUNNING|None|n1|{OURS}\n"
-    scheduler = scripted(tmp_path, _Answer(0, printed))
+    scheduler = scripted(tmp_path, Answer(0, printed))
     assert [job.job_id for job in scheduler.queue()] == ["17_0", "17_1"]
-    assert "--array" in scheduler.commands[0]
+    assert "--array" in commands(scheduler)[0]
 
 
 def test_a_job_that_has_left_the_queue_has_ended_and_the_others_are_told_apart(
     tmp_path: Path,
 ) -> None:
     printed = f"17_0|PENDING|Priority||{OURS}\n17_1|RUNNING|None|n1|{OURS}\n"
-    scheduler = scripted(tmp_path, _Answer(0, printed))
+    scheduler = scripted(tmp_path, Answer(0, printed))
     for key, job_id in {"a": "17_0", "b": "17_1", "c": "17_2", "d": "1"}.items():
         scheduler.watch(key, job_id)
     scheduler.forget("d")
@@ -129,8 +137,8 @@ def test_a_job_that_has_left_the_queue_has_ended_and_the_others_are_told_apart(
 def test_a_squeue_that_fails_is_asked_again_before_all_jobs_are_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "RETRY_AFTER_S", (0.0, 0.0))
-    late, answer = _Answer(1, "", "Unable to contact slurm controller"), _Answer(0, "")
+    monkeypatch.setattr(client, "RETRY_AFTER_S", (0.0, 0.0))
+    late, answer = Answer(1, "", "Unable to contact slurm controller"), Answer(0, "")
     scheduler = scripted(tmp_path, late, late, answer)
     scheduler.watch("a", "17")
     assert scheduler.poll()["a"].state == "ended"
@@ -167,7 +175,7 @@ GENERIC = (
 def test_a_limit_on_the_number_of_jobs_is_told_from_one_on_their_size(
     words: str, is_limit: bool
 ) -> None:
-    assert _is_submit_limit(words) is is_limit
+    assert is_submit_limit(words) is is_limit
 
 
 TEMPORARILY = "sbatch: Slurm temporarily unable to accept job, sleeping and retrying\n"
@@ -176,23 +184,26 @@ TEMPORARILY = "sbatch: Slurm temporarily unable to accept job, sleeping and retr
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (_Answer(1, "", f"sbatch: error: QOSMaxSubmitJobPerUserLimit\n{GENERIC}"), SubmitLimitError),
-        (_Answer(None, "", TEMPORARILY), FullError),
-        (_Answer(None), UnsureError),
-        (_Answer(1, "", "sbatch: error: Socket timed out on send/recv operation"), UnsureError),
-        (_Answer(1, "", "sbatch: error: Unable to contact slurm controller"), UnsureError),
-        (_Answer(1, "", "sbatch: error: Zero Bytes were transmitted or received"), UnsureError),
-        (_Answer(1, "", "sbatch: error: Connection refused"), UnsureError),
-        (_Answer(1, "", "sbatch: error: invalid account"), SubmissionError),
         (
-            _Answer(1, "", f"sbatch: error: AssocMaxWallDurationPerJobLimit\n{GENERIC}"),
+            Answer(1, "", f"sbatch: error: QOSMaxSubmitJobPerUserLimit\n{GENERIC}"),
+            SubmitLimitError,
+        ),
+        (Answer(None, "", TEMPORARILY), FullError),
+        (Answer(None), UnsureError),
+        (Answer(1, "", "sbatch: error: Socket timed out on send/recv operation"), UnsureError),
+        (Answer(1, "", "sbatch: error: Unable to contact slurm controller"), UnsureError),
+        (Answer(1, "", "sbatch: error: Zero Bytes were transmitted or received"), UnsureError),
+        (Answer(1, "", "sbatch: error: Connection refused"), UnsureError),
+        (Answer(1, "", "sbatch: error: invalid account"), SubmissionError),
+        (
+            Answer(1, "", f"sbatch: error: AssocMaxWallDurationPerJobLimit\n{GENERIC}"),
             SubmissionError,
         ),
-        (_Answer(1), SubmissionError),
+        (Answer(1), SubmissionError),
     ],
 )
 def test_what_sbatch_says_decides_whether_the_job_may_have_been_taken(
-    answer: _Answer, error: type[SubmissionError], tmp_path: Path
+    answer: Answer, error: type[SubmissionError], tmp_path: Path
 ) -> None:
     with pytest.raises(SubmissionError) as raised:
         scripted(tmp_path, answer).sbatch(job("a"), "abcdef012345", None)
@@ -201,7 +212,7 @@ def test_what_sbatch_says_decides_whether_the_job_may_have_been_taken(
 
 @pytest.mark.parametrize("printed", ["123\n", "123;cluster\n"])
 def test_the_job_id_is_what_parsable_sbatch_prints_first(printed: str, tmp_path: Path) -> None:
-    assert scripted(tmp_path, _Answer(0, printed)).sbatch(job("a"), "abc", (0, 1)) == "123"
+    assert scripted(tmp_path, Answer(0, printed)).sbatch(job("a"), "abc", (0, 1)) == "123"
 
 
 def job(key: str, **changes: Any) -> Job:
@@ -247,7 +258,7 @@ def test_arrays_are_split_below_the_largest_index_of_the_site(tmp_path: Path) ->
 def test_slurm_is_asked_for_that_index_where_the_site_does_not_say(
     printed: str, size: int, tmp_path: Path
 ) -> None:
-    scheduler = scripted(tmp_path, _Answer(0, printed))
+    scheduler = scripted(tmp_path, Answer(0, printed))
     assert len(scheduler.groups([job(str(i)) for i in range(1001)])[0]) == size
     scheduler.groups([job("a")])
-    assert len(scheduler.commands) == 1
+    assert len(commands(scheduler)) == 1

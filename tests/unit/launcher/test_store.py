@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher import store
+from launcher import catalog, files, store
 from launcher.errors import StoreError
 from launcher.records import SubmissionRecord
 from tests.unit.launcher.samples import attempt, submission
@@ -15,14 +15,14 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.json"
-    store.write_json(path, {"old": 1})
+    files.write_json(path, {"old": 1})
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left"):
-        store.write_json(path, {"new": 2})
+        files.write_json(path, {"new": 2})
     assert path.read_text() == '{\n  "old": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
 
@@ -39,7 +39,7 @@ def test_a_record_of_a_newer_version_is_refused_even_if_its_fields_have_changed(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "submissions" / "001" / "submission.json"
-    store.write_json(path, {"schema_version": 9, "name_of_the_run": "k"})
+    files.write_json(path, {"schema_version": 9, "name_of_the_run": "k"})
     with pytest.raises(StoreError, match="version 9"):
         store.submission(tmp_path)
 
@@ -47,7 +47,7 @@ def test_a_record_of_a_newer_version_is_refused_even_if_its_fields_have_changed(
 def test_unknown_fields_survive(tmp_path: Path) -> None:
     path = tmp_path / "submission.json"
     content = submission().model_dump() | {"later": 1}
-    store.write_json(path, content)
+    files.write_json(path, content)
     assert store.read_record(path, SubmissionRecord).model_dump()["later"] == 1
 
 
@@ -82,8 +82,8 @@ def test_rank_zeros_own_outcome_comes_first(tmp_path: Path) -> None:
 def test_the_study_that_changed_last_is_the_default(tmp_path: Path) -> None:
     for age, name in ((10, "new"), (1000, "old")):
         path = tmp_path / name / "study.json"
-        store.write_json(path, {})
+        files.write_json(path, {})
         os.utime(path, (path.stat().st_mtime - age,) * 2)
-    assert store.find_study(None, tmp_path).name == "new"
+    assert catalog.find_study(None, tmp_path).name == "new"
     with pytest.raises(StoreError, match="no study `x`"):
-        store.find_study("x", tmp_path)
+        catalog.find_study("x", tmp_path)

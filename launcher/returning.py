@@ -1,0 +1,76 @@
+"""Wait for the runs of a command, and give Hydra what they returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from launcher import store, ui
+from launcher.compose import WantedRun, load_function
+from launcher.errors import RunsFailedError
+from launcher.follow import follow
+from launcher.scheduler.base import Scheduler
+from launcher.states import RunStatus
+from launcher.studies import Study
+
+INTERRUPTED = 130
+"""Exit code after ctrl-C, as shells have it."""
+
+
+def job_returns(
+    study: Study,
+    wanted: Sequence[WantedRun],
+    scheduler: Scheduler,
+    blocked: Collection[str],
+    feed: Callable[[], None],
+) -> Sequence[JobReturn]:
+    """Wait for all runs; what they returned, in the order that Hydra asked for them.
+
+    Args:
+        study: The study that they belong to; it is reported when all have ended.
+        wanted: The runs of this batch of the command.
+        scheduler: Who has their jobs.
+        blocked: Keys of runs that will never start.
+        feed: Sends what a submit limit left.
+    """
+    poll_s = wanted[0].settings.poll_s
+    try:
+        ended = follow(study, scheduler, poll_s, blocked=blocked, feed=feed)
+    except KeyboardInterrupt:
+        ui.say(scheduler.interrupted())
+        raise SystemExit(INTERRUPTED) from None
+    report(study)
+    statuses = {status.key: status for status in ended}
+    return [_job_return(run, statuses[run.key], _summary(ended)) for run in wanted]
+
+
+def _job_return(run: WantedRun, status: RunStatus, summary: str) -> JobReturn:
+    returned = store.returned(run.run_dir) if status.state == "completed" else None
+    if returned is None:
+        returned = JobReturn(overrides=list(run.overrides), working_dir=str(run.run_dir))
+        returned.return_value = status.result
+    returned.status = JobStatus.COMPLETED
+    if status.state != "completed":
+        returned.status = JobStatus.FAILED
+        returned.return_value = RunsFailedError(summary)
+    assert isinstance(returned, JobReturn)
+    return returned
+
+
+def _summary(ended: Sequence[RunStatus]) -> str:
+    """Which runs failed, why, and where to look."""
+    failed = [status for status in ended if status.state != "completed"]
+    lines = [f"{len(failed)} of {len(ended)} runs failed"]
+    lines += [f"  {s.name}: {s.reason or s.state}\n    in {s.run_dir}" for s in failed]
+    return "\n".join(lines)
+
+
+def report(study: Study) -> None:
+    """Call the study's report function, or show the plain results where it has none."""
+    record = study.record
+    if record.report is not None:
+        load_function(record.report)(study)
+    elif results := study.results():
+        rows = [{"run": result.name, **result.metrics} for result in results]
+        ui.show(ui.rows_table(rows), title=f"results of {record.study_id}")
