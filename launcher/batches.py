@@ -18,7 +18,10 @@ from launcher.scheduler.client import QueuedJob
 
 
 def create(folder: Path, records: Sequence[tuple[Path, SubmissionRecord]], pickles: Path) -> Path:
-    """Write a batch of frozen runs that share a token; nothing is sent yet.
+    """Write a batch of frozen runs that share a token, then their submissions; nothing is sent.
+
+    In this order, so that a submission whose batch is missing has lost it, and was not just
+    frozen by a command that was killed.
 
     Args:
         folder: The study's.
@@ -35,6 +38,8 @@ def create(folder: Path, records: Sequence[tuple[Path, SubmissionRecord]], pickl
     )
     path = store.batch_path(folder, token)
     store.write_record(path, batch)
+    for run_dir, record in records:
+        store.write_submission(run_dir, record)
     return path
 
 
@@ -105,21 +110,26 @@ def job_id_of(
     """Job id of a submission, None while it has none.
 
     Raises:
-        StoreError: its batch is damaged.
+        StoreError: its batch is damaged, or was deleted.
     """
     if sent.batch is None:
         return sent.job_id
     batch = batches.get(sent.batch)
     if isinstance(batch, StoreError):
         raise batch
-    return batch.job_id(sent.index) if batch is not None else None
+    if batch is None:
+        raise StoreError(
+            f"`{sent.batch}` is gone, and with it the job id of `{sent.name}`",
+            hint="if squeue shows no such job, delete the run's `submissions` folder",
+        )
+    return batch.job_id(sent.index)
 
 
 def job_ids(sent: Mapping[str, SubmissionRecord]) -> dict[str, str]:
     """Job id of each submission that has one, by key.
 
     Raises:
-        StoreError: a batch is damaged.
+        StoreError: a batch is damaged, or was deleted.
     """
     batches = batches_of(sent.values())
     ids = {key: job_id_of(record, batches) for key, record in sent.items()}

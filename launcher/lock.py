@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,8 +137,10 @@ class FolderLock:
         except FileNotFoundError:
             return
         if _read(broken).get("token") != holder.get("token"):
-            # Somebody else broke it and took it in between: give it back.
-            os.link(broken, self._lease)
+            # Somebody else broke it and took it in between: give it back, unless a third one
+            # was faster still. Then two believe to hold it, and the tokens of submissions decide.
+            with suppress(FileExistsError):
+                os.link(broken, self._lease)
         broken.unlink()
 
     def _holder(self) -> str:

@@ -195,7 +195,6 @@ def _batches(study: Study, scheduler: SlurmScheduler, renewed: Frozen) -> list[P
             run_dir, record = jobs[job.key]
             place = {"token": token, "index": index, "batch": str(path)}
             frozen.append((run_dir, record.model_copy(update=place)))
-        _written(frozen)
         paths.append(batches.create(study.path.absolute(), frozen, scheduler.batch_pickle(token)))
     return paths
 

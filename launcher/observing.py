@@ -79,11 +79,17 @@ def _job_id(
     entry: RunEntry, sent: SubmissionRecord, known: Mapping[str, BatchRecord | StoreError]
 ) -> str | None:
     """Job id of a run; where no record has it, its own attempt says that it was sent."""
-    job_id = batches.job_id_of(sent, known)
+    lost: StoreError | None = None
+    try:
+        job_id = batches.job_id_of(sent, known)
+    except StoreError as error:
+        job_id, lost = None, error
     if job_id is None:
-        for life in store.attempts(entry.run_dir, sent.number):
+        for life in store.attempts(entry.run_dir, sent.number, entry.key):
             is_local = sent.scheduler == "local"
             job_id = f"{life.host}/?/{life.job_id}" if is_local else life.job_id
+    if job_id is None and lost is not None:
+        raise lost
     return job_id
 
 
@@ -145,7 +151,7 @@ def status_of(
     Raises:
         StoreError: a record is damaged.
     """
-    lives = store.attempts(entry.run_dir) if sent else []
+    lives = store.attempts(entry.run_dir, key=entry.key) if sent else []
     current = [life for life in lives if sent and life.attempt.startswith(f"{sent.number:03d}-")]
     last = current[-1] if current else None
     cancelled = store.cancelled(entry.run_dir) if sent else None

@@ -15,6 +15,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from launcher.compose import Composer, WantedRun
     from launcher.declaring import Declared
     from launcher.plan import Plan
@@ -100,6 +102,7 @@ class StudyLauncherBase(Launcher):
 
         assert self.config is not None
         settings = wanted[0].settings
+        _refuse_name_without_place(settings.study, composer.study_dir)
         waits = self._waits(settings.wait)
         self._refuse_values_without_waiting(waits)
         submission = Submission(
@@ -172,6 +175,17 @@ class StudyLauncherBase(Launcher):
         self, wanted: list[WantedRun], composer: Composer
     ) -> SlurmScheduler | LocalScheduler:
         raise NotImplementedError
+
+
+def _refuse_name_without_place(name: str | None, study_dir: Path) -> None:
+    """A study is found again by its folder, so a name that does not reach it means nothing."""
+    from launcher.errors import ConfigError
+
+    if name is not None and study_dir.name != name:
+        raise ConfigError(
+            f"`hydra.launcher.study={name}`, but the study's folder is `{study_dir}`",
+            hint="let the folder follow: hydra.sweep.dir='outputs/${study_id:}'",
+        )
 
 
 class SlurmLauncherBase(StudyLauncherBase):

@@ -118,8 +118,16 @@ def submission(run_dir: Path | str, key: str | None = None) -> SubmissionRecord 
     for number in reversed(submission_numbers(run_dir)):
         found = find_record(f"{run_dir}/submissions/{number:03d}/submission.json", SubmissionRecord)
         if found is not None:
-            return found if key is None or found.key == key else None
+            return _placed(found, run_dir) if key is None or found.key == key else None
     return None
+
+
+def _placed(record: SubmissionRecord, run_dir: Path | str) -> SubmissionRecord:
+    """With the absolute file of its batch, wherever the study lies now."""
+    if record.batch is None:
+        return record
+    path = os.path.normpath(os.path.join(run_dir, record.batch))  # noqa: PTH118 - 10,000 times
+    return record.model_copy(update={"batch": path})
 
 
 def submissions(run_dir: Path | str) -> list[SubmissionRecord]:
@@ -132,7 +140,9 @@ def submissions(run_dir: Path | str) -> list[SubmissionRecord]:
 
 
 def write_submission(run_dir: Path, record: SubmissionRecord) -> None:
-    """Write one sending of a run."""
+    """Write one sending of a run; the file of its batch relative to the run's folder."""
+    if record.batch is not None:
+        record = record.model_copy(update={"batch": os.path.relpath(record.batch, run_dir)})
     path = submission_dir(run_dir, record.number) / "submission.json"
     write_record(path, record, durable=False)
 
@@ -168,8 +178,12 @@ def returned(run_dir: Path) -> Any:
     return pickle.loads((run_dir / "attempts" / names[-1]).read_bytes()) if names else None
 
 
-def attempts(run_dir: Path | str, number: int | None = None) -> list[AttemptRecord]:
+def attempts(
+    run_dir: Path | str, number: int | None = None, key: str | None = None
+) -> list[AttemptRecord]:
     """Attempts of a run, oldest first; with `number` only those of that submission.
+
+    With `key`, those of another run do not count: somebody copied them here.
 
     A failure that only a rank above 0 could still write stands in for rank 0's silence.
     """
@@ -178,6 +192,8 @@ def attempts(run_dir: Path | str, number: int | None = None) -> list[AttemptReco
     for name in sorted(_names(f"{run_dir}/attempts")):
         if name.startswith(prefix) and name.endswith(".json") and not name.startswith("."):
             record = read_record(f"{run_dir}/attempts/{name}", AttemptRecord)
+            if key is not None and record.key != key:
+                continue
             known = records.get(record.attempt)
             if known is None or known.outcome is None:
                 records[record.attempt] = record

@@ -233,7 +233,6 @@ class Submission:
                     batch=self._batch_file(token),
                     scheduler=self.scheduler_name,
                 )
-                store.write_submission(run.run_dir, record)
                 frozen[-1].append((run.run_dir, record))
         for key in runs:
             self.scheduler.forget(key)
@@ -248,7 +247,10 @@ class Submission:
 
     def _send(self, frozen: list[list[tuple[Path, SubmissionRecord]]], completed: set[str]) -> None:
         if isinstance(self.scheduler, LocalScheduler):
-            self.scheduler.enqueue([sent for group in frozen for sent in group])
+            runs = [run for group in frozen for run in group]
+            for run_dir, record in runs:
+                store.write_submission(run_dir, record)
+            self.scheduler.enqueue(runs)
             return
         scheduler = self.scheduler
         paths = [

@@ -226,10 +226,6 @@ DAMAGED_RUNS = [
     ("trainer.seed=2", "cccc00000000/cancelled.json"),
     ("encoder eeee00", "../prerequisites/eeee00000000/attempts/001-000.json"),
     ("encoder eeee00", "../prerequisites/eeee00000000/submissions/001/submission.json"),
-    pytest.param(
-        "trainer.seed=1",
-        "batches/222222222abc.json",
-    ),
 ]
 
 
@@ -244,6 +240,22 @@ def test_a_run_with_a_damaged_record_is_unknown_and_the_others_are_told(
     reason = one(study, name).reason
     assert "is damaged" in reason
     assert Path(file).name in reason
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "deleted"])
+def test_without_their_batch_runs_are_known_by_their_attempts_and_unknown_without_any(
+    damage: str, studies: Path
+) -> None:
+    study = studies / "slurm"
+    for batch in ("111111111abc", "222222222abc"):
+        path = study / "batches" / f"{batch}.json"
+        if damage == "deleted":
+            path.unlink()
+        else:
+            do_damage(path, damage)
+    unknown = {"trainer.seed=2": "unknown", "trainer.seed=3": "unknown"}
+    assert states(study) == {**SLURM_STATES, **unknown}
+    assert "111111111abc.json" in one(study, "trainer.seed=3").reason
 
 
 def test_a_run_with_a_record_of_the_next_version_is_unknown_and_the_others_are_told(
