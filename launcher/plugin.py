@@ -41,6 +41,8 @@ class StudyLauncherBase(Launcher):
         self.task_function: TaskFunction | None = None
         self.declared: Declared | None = None
         """What earlier batches of this command declared."""
+        self.multirun_before: bytes | None = None
+        """What Hydra overwrites before it calls `launch`."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -49,6 +51,8 @@ class StudyLauncherBase(Launcher):
         self.config = config
         self.hydra_context = hydra_context
         self.task_function = task_function
+        record = self._sweep_dir() / "multirun.yaml"
+        self.multirun_before = record.read_bytes() if record.is_file() else None
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -65,19 +69,33 @@ class StudyLauncherBase(Launcher):
             raise SystemExit(messages.show(error)) from error
 
     def _forget_sweep_dir(self) -> None:
-        """A refused command leaves nothing: Hydra made the folder before it called us."""
+        """A refused command changes nothing, though Hydra wrote `multirun.yaml` before it."""
+        from pathlib import Path
+
+        folder = self._sweep_dir()
+        if self.multirun_before is not None:
+            (folder / "multirun.yaml").write_bytes(self.multirun_before)
+            return
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else None
+        if names is None or "study.json" in names:
+            return
+        for name in names & {"multirun.yaml", ".lock"}:
+            (folder / name).unlink()
+        if any(folder.iterdir()):
+            return
+        folder.rmdir()
+        # Those in between Hydra made too, as in multirun/<day>/<time>; elsewhere we do not know.
+        here = Path.cwd()
+        for parent in folder.parents:
+            if parent == here or not parent.is_relative_to(here) or any(parent.iterdir()):
+                return
+            parent.rmdir()
+
+    def _sweep_dir(self) -> Path:
         from pathlib import Path
 
         assert self.config is not None
-        folder = Path(str(self.config.hydra.sweep.dir)).absolute()
-        ours = {"multirun.yaml", ".lock"}
-        if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= ours:
-            return
-        for path in folder.iterdir():
-            path.unlink()
-        while not any(folder.iterdir()) and folder != Path.cwd():
-            folder.rmdir()
-            folder = folder.parent
+        return Path(str(self.config.hydra.sweep.dir)).absolute()
 
     def _compose_and_launch(
         self, job_overrides: Sequence[Sequence[str]], first_number: int
@@ -242,6 +260,8 @@ class DebugLauncherBase(StudyLauncherBase):
 
         assert self.config is not None
         assert self.task_function is not None
+        if wanted[0].settings.dry_run:
+            return self._show_that_all_would_run(composer, wanted)
         self.declared = (self.declared or Declared()).plus(wanted)
         return run_in_process(
             composer.study_dir,
@@ -250,3 +270,20 @@ class DebugLauncherBase(StudyLauncherBase):
             self.declared,
             list(self.config.hydra.overrides.task),
         )
+
+    def _show_that_all_would_run(
+        self, composer: Composer, wanted: list[WantedRun]
+    ) -> Sequence[JobReturn]:
+        """The plan of a launcher that keeps nothing: whoever debugs wants the run to run."""
+        from launcher import ui
+        from launcher.declaring import with_required
+        from launcher.plan import Rules, make_plan
+        from launcher.states import RunStatus
+
+        runs = with_required(wanted)
+        new = {run.key: RunStatus(key=run.key, name=run.name, state="new") for run in runs}
+        plan = make_plan(runs, new, {}, "", Rules())
+        ui.show_plan(plan, composer.study_dir, self.scheduler_name, everything=True)
+        self._forget_sweep_dir()
+        ui.say("dry run: nothing was run, no file was left")
+        return []

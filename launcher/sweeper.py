@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
@@ -38,13 +36,3 @@ class StudySweeperBase(BasicSweeper):
         """Leave it to the launcher, if it is one of ours."""
         if not isinstance(self.launcher, StudyLauncherBase):
             super().validate_batch_is_legal(batch)
-
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep; a dry run gives back the `multirun.yaml` that Hydra overwrote."""
-        assert self.config is not None
-        record = Path(str(self.config.hydra.sweep.dir)) / "multirun.yaml"
-        before = record.read_bytes() if record.exists() else None
-        returned = super().sweep(arguments)
-        if before is not None and self.config.hydra.launcher.get("dry_run", False):
-            record.write_bytes(before)
-        return returned

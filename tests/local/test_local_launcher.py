@@ -133,6 +133,23 @@ def test_a_dry_run_prints_the_plan_and_leaves_no_file(project: Path) -> None:
     assert sorted(path for path in project.rglob("*") if "__pycache__" not in str(path)) == before
 
 
+def test_a_dry_run_of_the_debug_launcher_runs_nothing(project: Path) -> None:
+    done = launch(project, "x=1,2", "hydra.launcher.dry_run=true", launcher="debug")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs: 2 new; 2 to submit" in done.stdout
+    assert not (project / "sweep").exists()
+
+
+def test_dry_runs_and_refused_commands_leave_a_study_as_it_was(project: Path) -> None:
+    study = ("x=1,2",)
+    launch(project, *study)
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    assert launch(project, *study, "fail=9", "hydra.launcher.dry_run=true").returncode == 0
+    assert launch(project, *study, "hydra.launcher.failed=bogus").returncode == 2
+    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    assert after == before
+
+
 def test_two_shells_that_issue_one_command_run_each_run_once(project: Path) -> None:
     command = [
         sys.executable, "app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=sweep", "x=1,2,3",
