@@ -8,6 +8,8 @@ from launcher.errors import StoreError
 
 OUTPUTS = Path("outputs")
 """Where studies are looked for, seen from the current folder."""
+HYDRAS = Path("multirun")
+"""Where Hydra puts sweeps unless it is told otherwise."""
 
 
 def find_study(name: str | None, root: Path) -> Path:
@@ -48,12 +50,22 @@ def study_word(folder: Path) -> str:
 def known_studies(root: Path) -> list[Path]:
     """Folders of the studies below `root`, the one that changed last at the end.
 
+    Hydra's own layout, `<root>/<day>/<time>`, counts too; where nobody said which root, so does
+    Hydra's own `multirun`.
+
     Raises:
         StoreError: there is none.
     """
-    records = sorted(root.glob("*/study.json"), key=lambda path: path.stat().st_mtime)
+    roots = [root, HYDRAS] if root == OUTPUTS else [root]
+    records = [
+        path
+        for folder in roots
+        for pattern in ("*/study.json", "*/*/study.json")
+        for path in folder.glob(pattern)
+    ]
     if not records:
         raise StoreError(
-            f"no study in `{root}`", hint="name its folder, or start one with train.py -m ..."
+            f"no study in `{root}`",
+            hint="name its folder, or start one: python <your program> -m hydra/launcher=slurm ...",
         )
-    return [path.parent for path in records]
+    return [path.parent for path in sorted(records, key=lambda path: path.stat().st_mtime)]

@@ -171,21 +171,26 @@ def _check_stock_shape_keys(settings: StudyLauncherConf) -> None:
 
 
 def _refuse_collisions(runs: Sequence[WantedRun]) -> None:
-    seen: dict[Path, WantedRun] = {}
+    keys: dict[str, WantedRun] = {}
+    folders: dict[Path, WantedRun] = {}
     for run in runs:
-        other = seen.setdefault(run.run_dir, run)
-        if other is run:
-            continue
-        pair = f"`{' '.join(other.overrides)}` and `{' '.join(run.overrides)}`"
-        if other.key == run.key:
+        same = keys.setdefault(run.key, run)
+        if same is not run:
             raise ConfigError(
-                f"runs {pair} are the same run ({run.key})",
-                hint="drop one of them, or sweep something that changes the science",
+                f"runs {_pair(same, run)} are the same run ({run.key})",
+                hint="drop one of them, or sweep something that changes the science; what does"
+                " not is listed in hydra.launcher.key_exclude",
             )
-        raise ConfigError(
-            f"runs {pair} have the same folder `{run.run_dir}`",
-            hint="let hydra.sweep.subdir differ, e.g. ${hydra.job.num} or ${run_key:}",
-        )
+        near = folders.setdefault(run.run_dir, run)
+        if near is not run:
+            raise ConfigError(
+                f"runs {_pair(near, run)} have the same folder `{run.run_dir}`",
+                hint="let hydra.sweep.subdir differ, e.g. ${hydra.job.num} or ${run_key:}",
+            )
+
+
+def _pair(first: WantedRun, second: WantedRun) -> str:
+    return f"`{' '.join(first.overrides)}` and `{' '.join(second.overrides)}`"
 
 
 def load_function(path: str) -> Callable[..., Any]:

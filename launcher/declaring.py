@@ -7,10 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import files, store
+from launcher import files, identity, store
 from launcher.compose import WantedRun
 from launcher.records import RunEntry, StudyRecord
 from launcher.settings import StudyLauncherConf
+
+
+def _renamed(runs: Sequence[RunEntry]) -> list[RunEntry]:
+    """With names that tell all of them apart: those of a batch tell only that batch apart."""
+    names = identity.short_names([entry.overrides for entry in runs])
+    return [
+        entry.model_copy(update={"name": name}) for entry, name in zip(runs, names, strict=True)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +40,7 @@ class Declared:
         runs.update({run.key: entry_of(run) for run in listed})
         needed.update({run.key: entry_of(run) for run in with_required(listed)})
         return Declared(
-            runs=list(runs.values()),
+            runs=_renamed(list(runs.values())),
             prerequisites=[entry for key, entry in needed.items() if key not in runs],
         )
 

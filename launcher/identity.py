@@ -91,13 +91,22 @@ def _plain(value: Any) -> Any:
 def study_id(overrides: Iterable[str], exclude: Iterable[str] = ()) -> str:
     """Name of a study without one of its own: what it sweeps, and a hash of what it asks for.
 
-    The order of overrides does not matter, and those under `exclude` do not count.
+    The order of overrides and of swept values does not matter, and those under `exclude` do not
+    count.
     """
     excluded = tuple(exclude)
-    wanted = sorted(o for o in overrides if not _is_under(o, excluded))
+    wanted = sorted(_in_order(o) for o in overrides if not _is_under(o, excluded))
     swept = [_leaf(o.split("=", 1)[0]) for o in wanted if "," in o or "range(" in o]
     stem = "-".join(swept[:3]) or "single"
     return f"{stem}-{digest(wanted)[:8]}"
+
+
+def _in_order(override: str) -> str:
+    """A plain choice sweep with its values in order: `x=2,1` asks for what `x=1,2` asks for."""
+    key, equals, value = override.partition("=")
+    if any(mark in value for mark in "([{'\"\\$"):
+        return override
+    return f"{key}{equals}{','.join(sorted(value.split(',')))}"
 
 
 def _is_under(override: str, excluded: Sequence[str]) -> bool:

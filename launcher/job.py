@@ -21,6 +21,7 @@ from typing import Any
 import cloudpickle
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from launcher import context as run_context
 from launcher import files, resolvers, store
@@ -241,7 +242,10 @@ def _task_traceback(error: BaseException) -> str:
 def _plain(value: Any) -> Any:
     """The task's return value where JSON can hold it, else None."""
     if OmegaConf.is_config(value):
-        value = OmegaConf.to_container(value, resolve=True)
+        try:
+            value = OmegaConf.to_container(value, resolve=True)
+        except OmegaConfBaseException:  # e.g. ${hydra:...}, which means something only in the task
+            value = OmegaConf.to_container(value, resolve=False)
     try:
         return json.loads(json.dumps(value, default=float))
     except (TypeError, ValueError):

@@ -104,13 +104,16 @@ class FolderLock:
         with storing(mine):
             mine.write_text(json.dumps(self._identity()))
         try:
-            os.link(mine, self._lease)
-            return True
-        except FileExistsError:
-            self._break_if_silent(mine)
-            return False
+            return self._link(mine) or (self._break_if_silent(mine) and self._link(mine))
         finally:
             mine.unlink(missing_ok=True)
+
+    def _link(self, mine: Path) -> bool:
+        try:
+            os.link(mine, self._lease)
+        except FileExistsError:
+            return False
+        return True
 
     def _identity(self) -> dict[str, Any]:
         pid = os.getpid()
@@ -121,30 +124,33 @@ class FolderLock:
             "started": psutil.Process(pid).create_time(),
         }
 
-    def _break_if_silent(self, mine: Path) -> None:
+    def _break_if_silent(self, mine: Path) -> bool:
         """Take a dead holder's lease away; renamed first, so that only one process does."""
         try:
             # Both times are the file server's, so clocks that differ do not matter.
             age_s = mine.stat().st_mtime - self._lease.stat().st_mtime
         except FileNotFoundError:
-            return
+            return True  # given back meanwhile
         holder = _read(self._lease)
         if _is_alive(holder, has_flock=self._descriptor is not None, age_s=age_s):
-            return
+            return False
         broken = self.folder / f".lease.{self._token}.broken"
         try:
             self._lease.rename(broken)
         except FileNotFoundError:
-            return
+            return False
         if _read(broken).get("token") != holder.get("token"):
             # Somebody else broke it and took it in between: give it back, unless a third one
             # was faster still. Then two believe to hold it, and the tokens of submissions decide.
             with suppress(FileExistsError):
                 os.link(broken, self._lease)
         broken.unlink()
+        return True
 
     def _holder(self) -> str:
         holder = _read(self._lease)
+        if not holder:
+            return "another command"
         return f"process {holder.get('pid', '?')} on {holder.get('host', 'another host')}"
 
     def _touch(self) -> None:

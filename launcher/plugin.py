@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,9 @@ class StudyLauncherBase(Launcher):
             self._forget_sweep_dir()
             # Hydra would print a traceback, in programs that do not use `launcher.main`.
             raise SystemExit(messages.show(error)) from error
+        except (HydraException, OmegaConfBaseException):
+            self._forget_sweep_dir()
+            raise
 
     def _forget_sweep_dir(self) -> None:
         """A refused command changes nothing, though Hydra wrote `multirun.yaml` before it."""
@@ -142,9 +147,10 @@ class StudyLauncherBase(Launcher):
             return []
         submission.confirm(plan, ui.asker())
         self.declared = submission.declared()
-        return self._apply(submission, waits)
+        return self._apply(submission, waits, len(plan.to_submit()))
 
-    def _apply(self, submission: Submission, waits: bool) -> Sequence[JobReturn]:
+    def _apply(self, submission: Submission, waits: bool, shown: int) -> Sequence[JobReturn]:
+        from launcher import ui
         from launcher.lock import locked
         from launcher.manage import say_waiting
         from launcher.program import announce
@@ -153,6 +159,9 @@ class StudyLauncherBase(Launcher):
         with locked(submission.lock_folders(), say_waiting) as descriptors:
             plan = submission.apply(self.task_function, descriptors)
             announce(submission.study_dir)
+            if len(plan.to_submit()) < shown:
+                taken = shown - len(plan.to_submit())
+                ui.say(f"{taken} of them were sent by another command in the meantime")
             if self.scheduler_name == "local":
                 # Local runs belong to this command until they have ended.
                 return self._returns(submission, plan)
@@ -282,7 +291,7 @@ class DebugLauncherBase(StudyLauncherBase):
 
         runs = with_required(wanted)
         new = {run.key: RunStatus(key=run.key, name=run.name, state="new") for run in runs}
-        plan = make_plan(runs, new, {}, "", Rules())
+        plan = make_plan(runs, new, {}, "", Rules(failed=wanted[0].settings.failed))
         ui.show_plan(plan, composer.study_dir, self.scheduler_name, everything=True)
         self._forget_sweep_dir()
         ui.say("dry run: nothing was run, no file was left")

@@ -37,7 +37,7 @@ def _without_science(config: DictConfig) -> list[str]:
     for key in ("hydra.launcher.key_exclude", "identity.exclude"):
         value = OmegaConf.select(config, key)
         if value is not None:
-            return [*DEFAULT_KEY_EXCLUDE, *always, *value]
+            return ["hydra", *always, *value]
     return [*DEFAULT_KEY_EXCLUDE, *always]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from hydra.core.utils import JobReturn, JobStatus
 
@@ -36,13 +39,27 @@ def job_returns(
     """
     poll_s = wanted[0].settings.poll_s
     try:
-        ended = follow(study, scheduler, poll_s, blocked=blocked, feed=feed)
+        with _sigterm_interrupts():
+            ended = follow(study, scheduler, poll_s, blocked=blocked, feed=feed)
     except KeyboardInterrupt:
         ui.say(scheduler.interrupted())
         raise SystemExit(INTERRUPTED) from None
     report(study)
     statuses = {status.key: status for status in ended}
     return [_job_return(run, statuses[run.key], _summary(ended)) for run in wanted]
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Within the block, SIGTERM is ctrl-C: local runs must not outlive `timeout 60 python ...`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and gets the signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _job_return(run: WantedRun, status: RunStatus, summary: str) -> JobReturn:

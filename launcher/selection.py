@@ -118,8 +118,12 @@ def _values(run: RunStatus, key: str) -> list[str]:
     return [
         value
         for name, value in run.overrides.items()
-        if name == key or name.rpartition(".")[2].rpartition("/")[2] == key
+        if key in (name, name.lstrip("+~"), _last_part(name))
     ]
+
+
+def _last_part(name: str) -> str:
+    return name.lstrip("+~").rpartition(".")[2].rpartition("/")[2]
 
 
 def _nothing(runs: Sequence[RunStatus], word: str) -> SelectionError:
@@ -141,7 +145,7 @@ def _nothing_by_filter(runs: Sequence[RunStatus], word: str, key: str) -> Select
         return SelectionError(
             f"`{word}` matches no run", hint=f"values of `{key}`: {', '.join(legal[:10])}"
         )
-    keys = sorted({name for run in runs for name in run.overrides})
+    keys = sorted({name.lstrip("+~") for run in runs for name in run.overrides})
     match = nearest(key, keys)
     return SelectionError(
         f"no run has an override `{key}`",

@@ -8,6 +8,7 @@ from typing import Any
 from launcher.records import AttemptRecord, CancelRecord, Outcome, RunState, SubmissionRecord
 from launcher.scheduler.base import JobStatus
 
+NO_OUTCOME = "the process ended and left no outcome; `launch logs` has its last words"
 FINAL: frozenset[RunState] = frozenset({"completed", "failed", "cancelled"})
 """States in which nothing more happens by itself."""
 IN_HANDS: frozenset[RunState] = frozenset({"waiting", "pending", "running"})
@@ -76,7 +77,7 @@ def _without_outcome(last: AttemptRecord | None, job: JobStatus | None) -> tuple
     if job is None:
         return ("running", "") if last is not None else ("pending", "")
     if job.state == "ended":
-        return "failed", job.reason or "the process ended and left no outcome"
+        return "failed", job.reason or NO_OUTCOME
     if job.state == "running" and last is None:
         return "running", "starting"
     return job.state, job.reason

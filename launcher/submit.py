@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from launcher.scheduler.base import Job
 from launcher.scheduler.local import LocalScheduler
 from launcher.scheduler.slurm import SlurmScheduler, parameters_of
 from launcher.settings import StudyLauncherConf
-from launcher.states import IN_HANDS
+from launcher.states import IN_HANDS, RunStatus
 from launcher.studies import Study
 
 if TYPE_CHECKING:
@@ -159,8 +159,11 @@ class Submission:
         rules = Rules(failed=self.settings.failed, force=self.settings.force)
         entries = [entry_of(run) for run in runs]
         dropped = self._dropped({entry.key for entry in entries})
-        adopted = self._adopt([*entries, *dropped], write=write)
-        found = observing.statuses([*entries, *dropped], self.scheduler, adopted)
+        occupants = _occupants(entries)
+        others = {entry.key: entry for entry in [*dropped, *occupants.values()]}
+        adopted = self._adopt([*entries, *others.values()], write=write)
+        found = observing.statuses([*entries, *others.values()], self.scheduler, adopted)
+        _refuse_occupied_folders(entries, occupants, found)
         for status in found.values():
             if status.state == "unknown":
                 raise SubmissionError(
@@ -282,3 +285,35 @@ def next_number(run: WantedRun) -> int:
         return numbers[-1]  # the record was never written
     was_sent = batches.job_ids({run.key: latest}) or store.attempts(run.run_dir, latest.number)
     return latest.number + 1 if was_sent or latest.key != run.key else latest.number
+
+
+def _occupants(entries: Sequence[RunEntry]) -> dict[str, RunEntry]:
+    """Other runs that were sent from the folders of these, by folder.
+
+    Hydra's own folders are numbered, and used again by the next sweep in the same place.
+    """
+    found = {}
+    for entry in entries:
+        latest = store.submission(entry.run_dir)
+        if latest is not None and latest.key != entry.key:
+            found[entry.run_dir] = RunEntry(
+                key=latest.key, name=latest.name, overrides=[], run_dir=entry.run_dir
+            )
+    return found
+
+
+def _refuse_occupied_folders(
+    entries: Sequence[RunEntry],
+    occupants: Mapping[str, RunEntry],
+    found: Mapping[str, RunStatus],
+) -> None:
+    """Two runs in one folder would write one log and load each other's checkpoints."""
+    for entry in entries:
+        other = occupants.get(entry.run_dir)
+        if other is not None and found[other.key].state in IN_HANDS:
+            raise SubmissionError(
+                f"the folder of `{entry.name}` is that of another run, `{other.name}`, which is"
+                f" {found[other.key].state}: {entry.run_dir}",
+                hint="choose another hydra.sweep.dir, or let hydra.sweep.subdir='${run_key:}' name"
+                " folders; does the config contain ${now:...}, so that each command is another?",
+            )

@@ -87,7 +87,7 @@ def _plan_table(plan: Plan, shown: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("#", justify="right")
     for name in [*columns, "state", "does", "shape", "limit"]:
-        table.add_column(name)
+        table.add_column(Text(name))
     has_gpus = any(row.gpu_hours for row in plan.rows)
     if has_gpus:
         table.add_column("GPU-h", justify="right")
@@ -138,7 +138,10 @@ def asker() -> Callable[[str], bool] | None:
 
     def ask(question: str) -> bool:
         err.print(Text(f"{question} [y/N] "), end="")
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        try:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        except KeyboardInterrupt:
+            return False
 
     return ask
 
@@ -202,8 +205,13 @@ def status_table(rows: Sequence[tuple[int, RunStatus]]) -> Table:
     for name in used:
         table.add_column(name, justify="right" if name in _RIGHT else "left")
     for row in cells:
-        table.add_row(*(row[name] for name in used))
+        table.add_row(*(_text(row[name]) for name in used))
     return table
+
+
+def _text(cell: str | Text) -> Text:
+    """Never markup: what users name may look like it."""
+    return cell if isinstance(cell, Text) else Text(cell)
 
 
 def _state(state: str) -> Text:
@@ -285,9 +293,9 @@ def rows_table(rows: Iterable[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in listed)
-        table.add_column(name, justify="right" if numeric else "left")
+        table.add_column(Text(name), justify="right" if numeric else "left")
     for row in listed:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
+        table.add_row(*(Text(_cell(row.get(name))) for name in columns))
     return table
 
 

@@ -9,6 +9,7 @@ import typer
 from launcher import manage, ui
 from launcher.cli.common import (
     OUTPUTS,
+    OneStudy,
     Root,
     StudyName,
     Words,
@@ -65,9 +66,9 @@ def retry(
     _finish(manage.retry(picked.study, again, scheduler), picked.study.path.name)
 
 
-def resume(study: StudyName = None, root: Root = OUTPUTS, words: Words = None) -> None:
+def resume(study: OneStudy = None, root: Root = OUTPUTS) -> None:
     """Send what the study declares and no scheduler has: left by a limit, a crash, a node."""
-    picked = pick(words, study, root)
+    picked = pick(None, study, root)
     scheduler = scheduler_of(picked.study)
     if scheduler is None:
         raise LauncherError("issue the study's command again: the debug launcher runs in it")

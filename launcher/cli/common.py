@@ -43,6 +43,9 @@ StudyName = Annotated[
     str | None,
     typer.Option("--study", "-s", help="Study: its name, or its folder.", autocompletion=_complete),
 ]
+OneStudy = Annotated[
+    str | None, typer.Argument(metavar="[STUDY]", help="A study.", autocompletion=_complete)
+]
 Root = Annotated[Path, typer.Option("--root", help="Folder that holds the studies.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -57,9 +57,12 @@ def _one(picked: Picked, statuses: list[RunStatus]) -> RunStatus:
 
 def _print_log(picked: Picked, run: RunStatus, rank: int, *, follow: bool) -> None:
     path = _wait_for_log(picked, run, rank) if follow else job_logs.find(picked.study, run, rank)
+    if path is None and run.state in FINAL:
+        raise LauncherError(f"`{run.name}` left no log of rank {rank}", hint="rank 0 always logs")
     if path is None:
         raise LauncherError(
-            f"`{run.name}` has no log yet: it is {run.state}", hint="-f waits for it"
+            f"`{run.name}` has no log of rank {rank} yet: it is {run.state}",
+            hint="-f waits for it",
         )
     with open(path, "rb") as file:
         ended = not follow
@@ -103,10 +106,11 @@ def show(
     statuses = picked.study.status(scheduler_of(picked.study))
     run = _one(picked, statuses)
     other = statuses[select_one(statuses, [diff])] if diff is not None else None
-    lives = [life.model_dump() for life in store.attempts(run.run_dir)]
+    lives = [life.model_dump() for life in store.attempts(run.run_dir, key=run.key)]
     sent = [
         record.model_dump(mode="json", exclude={"parameters"})
         for record in store.submissions(run.run_dir)
+        if record.key == run.key
     ]
     config = config_text(run) if other is None else config_diff(run, other)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,8 +19,11 @@ from launcher.errors import SubmissionError
 from launcher.job import Attempt
 from launcher.records import SubmissionRecord
 from launcher.scheduler.base import Job, JobStatus, environment
+from launcher.states import NO_OUTCOME
 from launcher.topology import Shape
 
+INTERRUPT_GRACE_S = 5.0
+"""How long an interrupted run may take to end [s]."""
 DEFAULT_MEM_GB = 2.0
 """Taken for a run that does not say how much memory it needs."""
 
@@ -158,16 +162,13 @@ class LocalScheduler:
         return statuses
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """Interrupt processes of this machine."""
-        for job_id in job_ids:
-            if _process_status(job_id).state == "running":
-                os.kill(int(job_id.rpartition("/")[2]), signal.SIGINT)
+        """End processes of this machine."""
+        _end([i for i in job_ids if _process_status(i).state == "running"])
 
     def interrupted(self) -> str:
         """Local runs end with the command that started them."""
         self._queued.clear()
-        for running in self._running.values():
-            running.handle.cancel()
+        _end([f"{socket.gethostname()}/-/{r.handle.job_id}" for r in self._running.values()])
         return "interrupted: the local runs were stopped; the same command starts them again"
 
     def _collect(self) -> None:
@@ -177,7 +178,7 @@ class LocalScheduler:
             del self._running[key]
             self.capacity.give_back(running.queued.sent.shape, running.gpus)
             succeeded = _succeeded(running.handle)
-            self._ended[key] = JobStatus(state="ended", reason="" if succeeded else "failed")
+            self._ended[key] = JobStatus(state="ended", reason="" if succeeded else NO_OUTCOME)
 
     def _start(self) -> None:
         for queued in list(self._queued):
@@ -231,6 +232,23 @@ class LocalScheduler:
         self._running[sent.key] = _Running(queued=queued, handle=handle, gpus=gpus)
         job_id = f"{socket.gethostname()}/{executor.folder.name}/{handle.job_id}"
         store.write_submission(queued.run_dir, sent.model_copy(update={"job_id": job_id}))
+
+
+def _end(job_ids: Sequence[str]) -> None:
+    """Interrupt processes with all their children, and kill what goes on.
+
+    Below `nohup ... &` of a script SIGINT is ignored, and by all that is started there.
+    """
+    processes: list[psutil.Process] = []
+    for job_id in job_ids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            controller = psutil.Process(int(job_id.rpartition("/")[2]))
+            processes += [controller, *controller.children(recursive=True)]
+            controller.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(processes, timeout=INTERRUPT_GRACE_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _job_environment(sent: SubmissionRecord) -> dict[str, str]:

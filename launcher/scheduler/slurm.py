@@ -13,13 +13,21 @@ from typing import Any
 from launcher.errors import SubmissionError, nearest
 from launcher.records import SubmissionRecord
 from launcher.scheduler.base import Job, JobStatus
-from launcher.scheduler.client import QueuedJob, SlurmClient, is_submit_limit, require_commands
+from launcher.scheduler.client import (
+    Answer,
+    QueuedJob,
+    SlurmClient,
+    is_submit_limit,
+    require_commands,
+)
 from launcher.settings import StudyLauncherConf
 from launcher.topology import Shape, sbatch_parameters
 
 MAX_ARRAY_SIZE = 1001
 """SLURM's own default, where the site does not say."""
 _IDS_PER_COMMAND = 500
+_AWAY = ("drain", "down", "maint", "fail", "reserved", "unknown")
+"""How states of nodes begin that take no job at present."""
 
 
 @dataclass(kw_only=True)
@@ -160,11 +168,20 @@ class SlurmScheduler:
         done = self.client.run(
             ["sbatch", "--test-only"], text=executor._make_submission_file_text("true", "test")
         )
-        if done.returncode and not is_submit_limit(done.stderr):
+        if done.returncode and not is_submit_limit(done.stderr) and not self._may_pass(job, done):
             raise SubmissionError(
                 f"SLURM would refuse `{job.name}` ({job.shape}): {done.reason}",
                 hint="check cluster.* (partition, account, qos) and resources.*",
             )
+
+    def _may_pass(self, job: Job, refusal: Answer) -> bool:
+        """Whether it is refused only for now: sbatch takes a job for nodes that are drained."""
+        if "node configuration is not available" not in refusal.stderr:
+            return False
+        partition = job.parameters.get("partition")
+        asked = [f"--partition={partition}"] if partition else []
+        states = self.client.run(["sinfo", "--noheader", *asked, "--format=%T"]).stdout.split()
+        return any(state.startswith(_AWAY) for state in states)
 
     def _executor(self, job: Job, token: str, *, with_dependency: bool = True) -> Any:
         import submitit

@@ -256,3 +256,61 @@ def test_the_notebook_reads_a_study_back(project: Path, monkeypatch: pytest.Monk
             exec("".join(cell["source"]), names)
     assert [row["double"] for row in names["rows"]] == [2.0, 4.0]
     assert [row["x"] for row in names["rows"]] == ["1", "2"]
+
+
+def test_runs_that_differ_in_nothing_that_counts_are_refused_by_name(project: Path) -> None:
+    done = launch(project, "+launcher=a,b")
+    assert done.returncode == 2
+    assert "runs `+launcher=a` and `+launcher=b` are the same run" in done.stderr
+    assert not (project / "sweep").exists()
+    done = launch(project, "+launcher=a,b", "hydra.launcher.key_exclude=[hydra]")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_that_a_living_run_uses_is_not_given_to_another(project: Path) -> None:
+    gate = "wait_for=/nowhere/gate"
+    command = [
+        sys.executable, "app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=sweep", "x=1",
+        gate,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL)
+    try:
+        started = project / "sweep" / "0" / "attempts" / "001-000.json"
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        other = launch(project, "x=5")
+        assert other.returncode == 2
+        assert "is that of another run, `base`, which is running" in other.stderr
+        process.terminate()
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    after = launch(project, "x=5")
+    assert after.returncode == 0, after.stderr
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(project: Path) -> None:
+    done = launch(project, "x=1,2", "+note='[/red]','[bold]'")
+    assert done.returncode == 0, done.stderr
+    assert "note='[/red]'" in done.stdout
+    listed = run(Path(sys.executable).with_name("launch"), "list", "--root", ".", cwd=project)
+    assert "[/red]" in listed.stdout, listed.stderr
+
+
+def test_a_task_may_return_its_config(project: Path) -> None:
+    source = (project / "app.py").read_text()
+    source = source.replace('return {"double"', 'return config or {"double"')
+    (project / "app.py").write_text(source)
+    done = launch(project, "x=1,2", "+number='${hydra:job.num}'")
+    assert done.returncode == 0, done.stderr
+
+
+def test_batches_of_one_command_are_one_study_with_names_that_tell_runs_apart(
+    project: Path,
+) -> None:
+    done = launch(project, "x=1,2,3", "hydra.sweeper.max_batch_size=1")
+    assert done.returncode == 0, done.stderr
+    entries = json.loads((project / "sweep" / "study.json").read_text())["runs"]
+    assert [entry["name"] for entry in entries] == ["x=1", "x=2", "x=3"]

@@ -303,3 +303,17 @@ def test_runs_that_a_named_study_drops_are_shown_and_cancelled_on_request(lab: L
     (run,) = (p for p in folder.glob("outputs/label_efficiency/*/cancelled.json"))
     lab.wait([job_id(run.parent)])
     launch(lab, folder, "cancel", "--all")
+
+
+def test_jobs_are_sent_also_while_all_nodes_are_drained(lab: Lab, project: Path) -> None:
+    names = lab.options.node_names
+    for name in names:
+        lab.set_node_state(name, "drain")
+    try:
+        submit(lab, project, "x=1,2")
+        assert states(lab, project) == ["pending", "pending"]
+    finally:
+        for name in names:
+            lab.set_node_state(name, "resume")
+    lab.wait(list(job_ids(project / "outputs" / "sweep").values()))
+    assert states(lab, project) == ["completed", "completed"]

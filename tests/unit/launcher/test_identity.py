@@ -66,3 +66,8 @@ def test_names_show_only_what_differs() -> None:
 def test_names_stay_long_where_two_keys_end_alike() -> None:
     runs = [["train.lr=1", "head.lr=1"], ["train.lr=2", "head.lr=2"]]
     assert identity.short_names(runs)[1] == "train.lr=2 head.lr=2"
+
+
+def test_a_study_does_not_depend_on_the_order_of_swept_values() -> None:
+    assert identity.study_id(["x=1,2"]) == identity.study_id(["x=2,1"])
+    assert identity.study_id(["x=[1,2],[3]"]) != identity.study_id(["x=[3],[1,2]"])
