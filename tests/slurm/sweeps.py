@@ -42,7 +42,7 @@ def job_ids(study: Path) -> dict[str, str]:
 def job_id(run_dir: Path) -> str:
     """Job id of the latest sending of a run."""
     sent = json.loads(sorted(run_dir.glob("submissions/*/submission.json"))[-1].read_text())
-    batch = json.loads(Path(sent["batch"]).read_text())
+    batch = json.loads((run_dir / sent["batch"]).read_text())
     (part,) = (p for p in batch["parts"] if p["first"] <= sent["index"] <= p["last"])
     is_array = len(batch["submissions"]) > 1
     return f"{part['job_id']}_{sent['index']}" if is_array else str(part["job_id"])
