@@ -1,59 +1,23 @@
-"""Hydra's own test suites for launchers, passed by our launchers of this machine; all of them.
+"""Hydra's own suites for launchers, in a process of their own: see hydra_suites.py."""
 
-They start programs that have no config of ours: Hydra's folders, job numbers, working
-directories and return values have to be what they are with Hydra's basic launcher.
-"""
-
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.test_utils.launcher_common_tests import (
-    BatchedSweeperTestSuite,
-    IntegrationTestSuite,
-    LauncherTestSuite,
-)
-from omegaconf import DictConfig
 
-pytestmark = [
-    pytest.mark.local,
-    # Hydra says it of each program that does not set version_base, as the suites' do not.
-    pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working"),
-]
+pytestmark = pytest.mark.local
 
-LAUNCHERS = ("local", "debug")
-QUIET = ["hydra/hydra_logging=disabled", "hydra/job_logging=disabled"]
+SUITES = Path(__file__).with_name("hydra_suites.py")
+TESTS = 3 + 2 * (9 + 1 + 11)
+"""Discovery; then for `local` and `debug` the suites for launchers, for batches, for programs."""
 
 
-@pytest.mark.parametrize("name", ["SlurmLauncher", "LocalLauncher", "DebugLauncher"])
-def test_hydra_discovers_each_launcher(name: str) -> None:
-    assert name in [found.__name__ for found in Plugins.instance().discover(Launcher)]
-
-
-@pytest.mark.parametrize(
-    ("launcher_name", "overrides"), [pytest.param(name, [], id=name) for name in LAUNCHERS]
-)
-class TestLauncher(LauncherTestSuite):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("launcher_name", "overrides"),
-    [pytest.param(name, ["hydra.sweeper.max_batch_size=2"], id=name) for name in LAUNCHERS],
-)
-class TestLauncherInBatches(BatchedSweeperTestSuite):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("task_launcher_cfg", "extra_flags"),
-    [pytest.param({}, ["-m", f"hydra/launcher={name}", *QUIET], id=name) for name in LAUNCHERS],
-)
-class TestLauncherIntegration(IntegrationTestSuite):
-    def test_to_absolute_path_multirun(
-        self, tmpdir: Path, task_launcher_cfg: DictConfig, extra_flags: list[str]
-    ) -> None:
-        # It edits its program and issues the same command again, whose run we would keep.
-        flags = [*extra_flags, "hydra.launcher.force=true"]
-        super().test_to_absolute_path_multirun(tmpdir, task_launcher_cfg, flags)
+def test_hydras_suites_pass_for_the_local_and_the_debug_launcher(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, f"--basetemp={tmp_path / 'suites'}", str(SUITES)],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{TESTS} passed" in done.stdout
