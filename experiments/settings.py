@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from launcher.errors import ConfigError, at_least, one_of
-from launcher.settings import ClusterConfig, ResourcesConfig
+from launcher.settings import SWITCHES, ClusterConfig, ResourcesConfig
 from launcher.settings import register as register_launchers
 
 POSES = 8
@@ -273,10 +273,6 @@ class RootConfig(ExperimentConfig):
     wait: bool | None = None
 
 
-ALIASES = ("dry_run", "show_script", "yes", "force", "failed", "unwanted", "wait")
-"""Keys of our config that stand for `hydra.launcher.<key>`."""
-
-
 def register() -> None:
     """Offer the schema that conf/config.yaml starts from, and launchers that read its groups."""
     ConfigStore.instance().store(name="experiment_schema", node=RootConfig)
@@ -288,7 +284,7 @@ def register() -> None:
         shared_dir="${paths.output_dir}/prerequisites",
         validate=["experiments.preflight:check"],
         report="experiments.report:write",
-        **{name: f"${{{name}}}" for name in ALIASES},
+        **{name: f"${{{name}}}" for name in SWITCHES},
     )
 
 

@@ -20,6 +20,7 @@ from launcher.compose import WantedRun
 from launcher.job import Payload
 from launcher.records import SubmissionRecord
 from launcher.scheduler.base import Job
+from launcher.settings import SWITCHES
 from launcher.snapshot import Snapshot
 
 
@@ -58,7 +59,9 @@ def config_sha(run: WantedRun) -> str:
 
 
 def _sha(run: WantedRun, readable: dict[str, Any]) -> str:
-    return identity.digest([readable, str(run.shape), run.shape.timeout_min])
+    # A command with `wait=true` sends the very same run as one without.
+    counted = {key: value for key, value in readable.items() if key not in SWITCHES}
+    return identity.digest([counted, str(run.shape), run.shape.timeout_min])
 
 
 def freeze_config(run: WantedRun, number: int) -> tuple[Path, str]:

@@ -24,6 +24,10 @@ DEFAULT_KEY_EXCLUDE = (
 )
 """Parts of a config that do not change the science, hence not the key of a run."""
 
+SWITCHES = ("dry_run", "show_script", "yes", "force", "failed", "unwanted", "wait")
+"""Settings that say what a command does with a study, and nothing about its runs. A program may
+have keys of these names at the top of its config that stand for `hydra.launcher.<key>`."""
+
 
 @dataclass(kw_only=True)
 class ResourcesConfig:

@@ -314,3 +314,13 @@ def test_batches_of_one_command_are_one_study_with_names_that_tell_runs_apart(
     assert done.returncode == 0, done.stderr
     entries = json.loads((project / "sweep" / "study.json").read_text())["runs"]
     assert [entry["name"] for entry in entries] == ["x=1", "x=2", "x=3"]
+
+
+def test_a_switch_of_the_command_is_no_change_of_a_run(project: Path) -> None:
+    config = project / "conf" / "config.yaml"
+    config.write_text(config.read_text() + "wait: null\n")
+    command = ("x=1,2", "fail=2", "hydra.launcher.key_exclude=[wait]")
+    launch(project, *command)
+    again = launch(project, *command, "wait=true")
+    assert "2 runs: 1 done, 1 changed; 1 to submit" not in again.stderr
+    assert "0 to submit" in again.stderr
