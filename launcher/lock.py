@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from launcher.files import storing
+from launcher.files import make_private, storing
 
 TOUCH_S = 5.0
 SILENT_S = 60.0
@@ -50,8 +50,7 @@ class FolderLock:
 
     def acquire(self, waiting: Callable[[str], None], poll_s: float = _POLL_S) -> None:
         """Wait until nobody else holds it; `waiting` is told once who does."""
-        with storing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.folder)
         told = False
         while not self._try():
             if not told:
@@ -96,8 +95,18 @@ class FolderLock:
             if error.errno in _NO_FLOCK:
                 return True  # the lease alone decides on this file system
             raise
+        if not self._is_in_place(descriptor):
+            os.close(descriptor)  # a refused command took its folder away with this file
+            return False
         self._descriptor = descriptor
         return True
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        try:
+            placed = (self.folder / ".lock").stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(os.fstat(descriptor), placed)
 
     def _try_lease(self) -> bool:
         mine = self.folder / f".lease.{self._token}"

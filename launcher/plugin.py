@@ -82,8 +82,8 @@ class StudyLauncherBase(Launcher):
             (folder / "multirun.yaml").write_bytes(self.multirun_before)
             return
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else None
-        if names is None or "study.json" in names:
-            return
+        if names is None or names & {"study.json", ".lease"}:
+            return  # it belongs to a study, or another command is about to declare one
         for name in names & {"multirun.yaml", ".lock"}:
             (folder / name).unlink()
         if any(folder.iterdir()):

@@ -63,7 +63,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def _job_return(run: WantedRun, status: RunStatus, summary: str) -> JobReturn:
-    returned = store.returned(run.run_dir) if status.state == "completed" else None
+    returned = store.returned(run.run_dir, run.key) if status.state == "completed" else None
     if returned is None:
         returned = JobReturn(overrides=list(run.overrides), working_dir=str(run.run_dir))
         returned.return_value = status.result

@@ -172,10 +172,11 @@ def returned_path(run_dir: Path, attempt: str) -> Path:
     return run_dir / "attempts" / f"{attempt}.returned.pkl"
 
 
-def returned(run_dir: Path) -> Any:
-    """JobReturn of the latest attempt that completed, or None if it could not be kept."""
-    names = sorted(n for n in _names(f"{run_dir}/attempts") if n.endswith(".returned.pkl"))
-    return pickle.loads((run_dir / "attempts" / names[-1]).read_bytes()) if names else None
+def returned(run_dir: Path, key: str) -> Any:
+    """JobReturn of the latest attempt of a run, or None if it could not be kept."""
+    lives = attempts(run_dir, key=key)
+    path = returned_path(run_dir, lives[-1].attempt) if lives else None
+    return pickle.loads(path.read_bytes()) if path is not None and path.exists() else None
 
 
 def attempts(

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from launcher import batches, catalog, files, manage, observing, sending, snapshot, store, ui
 from launcher.compose import WantedRun
@@ -23,9 +23,6 @@ from launcher.settings import StudyLauncherConf
 from launcher.states import IN_HANDS, RunStatus
 from launcher.studies import Study
 
-if TYPE_CHECKING:
-    pass
-
 TOKEN_TO_COME = "0" * 12
 """Stands in a script that is only shown; each sending draws its own."""
 
@@ -39,7 +36,7 @@ class Submission:
     scheduler_name: str
     scheduler: SlurmScheduler | LocalScheduler
     task_overrides: list[str]
-    before: Declared = field(default_factory=lambda: Declared())
+    before: Declared = field(default_factory=Declared)
     """What earlier batches of the same command declared."""
     _is_complete: bool = True
 

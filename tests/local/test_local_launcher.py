@@ -176,6 +176,16 @@ def test_the_debug_launcher_runs_in_this_process(project: Path) -> None:
     assert record(project, 0)["pid"] == record(project, 1)["pid"]
 
 
+def test_required_runs_that_studies_share_are_the_users_own_too(project: Path) -> None:
+    done = launch(
+        project, "x=1", "hydra.launcher.shared_dir=shared",
+        "+hydra.launcher.requires.first=['x=2','hydra.launcher.requires.first=null']",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (shared,) = (project / "shared").iterdir()
+    assert shared.stat().st_mode & 0o777 == 0o700
+
+
 def test_slurm_is_refused_where_there_is_none(project: Path, tmp_path: Path) -> None:
     done = run(
         "app.py", "-m", "hydra/launcher=slurm", "x=1,2", "hydra.sweep.dir=sweep",

@@ -1,6 +1,7 @@
 """Records are whole or absent, and damage is told from absence."""
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,14 @@ def test_the_study_that_changed_last_is_the_default(tmp_path: Path) -> None:
     assert catalog.find_study(None, tmp_path).name == "new"
     with pytest.raises(StoreError, match="no study `x`"):
         catalog.find_study("x", tmp_path)
+
+
+def test_what_another_run_in_the_same_folder_returned_is_not_given_for_this_ones(
+    tmp_path: Path,
+) -> None:
+    store.write_record(store.attempt_path(tmp_path, "001-000"), attempt(key="other"))
+    path = store.returned_path(tmp_path, "001-000")
+    path.write_bytes(pickle.dumps("of the other"))
+    store.write_record(store.attempt_path(tmp_path, "002-000"), attempt(attempt="002-000"))
+    assert store.returned(tmp_path, "k") is None
+    assert store.returned(tmp_path, "other") == "of the other"
