@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launcher import stopping
 from launcher.errors import LauncherError
+from launcher.settings import RecoveryConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +28,28 @@ class RunContext:
     """`gpu` where the shape asked for GPUs, else `cpu`."""
     inputs: dict[str, Path] = field(default_factory=dict)
     """Folders of the finished runs that this one requires, by name."""
+    recovery: RecoveryConfig | None = None
+    """How the run survives; None where nothing starts it again, as in the debug launcher."""
+    ends_s: float | None = None
+    """When the time limit ends this attempt, in seconds since the epoch."""
+    lead_s: float = 0.0
+    """How long before that the scheduler asks it to stop [s]."""
 
     @property
     def world_size(self) -> int:
         """Training processes in all."""
         return self.num_nodes * self.ranks_per_node
+
+    def raise_if_stopping(self) -> None:
+        """Leave a long loop of the task's own, between two pieces of work that are saved.
+
+        Trainers of Lightning need no such call.
+
+        Raises:
+            RunStopped: the scheduler asked this run to stop; let it pass.
+        """
+        if stopping.requested() is not None:
+            raise stopping.RunStopped
 
     def trainer_arguments(self) -> dict[str, Any]:
         """Arguments of `lightning.Trainer` that follow from the shape: pass them on unchanged."""
@@ -40,6 +59,8 @@ class RunContext:
 
 
 _current: RunContext | None = None
+_notes: dict[str, Any] = {}
+_counts: dict[str, int] = {}
 
 
 def running() -> RunContext | None:
@@ -65,3 +86,21 @@ def enter(context: RunContext | None) -> None:
     """Set, or with None clear, the run that this process belongs to."""
     global _current
     _current = context
+    _notes.clear()
+    _counts.clear()
+
+
+def note(**values: Any) -> None:
+    """Keep fields of the attempt's record that are only known inside the task."""
+    _notes.update(values)
+
+
+def count(what: str) -> int:
+    """How often this was asked before in the present run, e.g. to number its trainings."""
+    _counts[what] = _counts.get(what, 0) + 1
+    return _counts[what] - 1
+
+
+def notes() -> dict[str, Any]:
+    """What was noted since the run was entered."""
+    return dict(_notes)

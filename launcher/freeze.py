@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
@@ -106,6 +106,7 @@ def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> Su
         environment=run.settings.cluster.environment,
         parameters=job.parameters,
         python_path=list(code.python_path),
+        recovery=asdict(run.settings.recovery),
         **sending,
     )
 

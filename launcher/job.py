@@ -12,7 +12,8 @@ import logging
 import os
 import pickle
 import socket
-import traceback
+import sys
+import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +25,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launcher import context as run_context
-from launcher import files, resolvers, store
+from launcher import files, resolvers, stopping, store, watch
 from launcher.context import RunContext
+from launcher.failures import one_line, outcome_of, task_traceback
 from launcher.hydra_config import editable
 from launcher.memory import peak_memory_gb
 from launcher.records import AttemptRecord, SubmissionRecord
+from launcher.settings import RecoveryConfig
+from launcher.stopping import RunStopped
 from launcher.topology import Shape
+from launcher.world import World
 
 log = logging.getLogger("launcher.job")
+
+VERDICT_PATIENCE_S = 90.0
+"""How long the other ranks wait for rank 0 to conclude [s]; SLURM ends them sooner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,9 @@ class Attempt:
     shape: Shape
     accelerator: str
     inputs: dict[str, str] = field(default_factory=dict)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    lead_s: float = 0.0
+    """How long before its time limit the scheduler asks it to stop [s]."""
 
     @classmethod
     def of(cls, sent: SubmissionRecord, run_dir: Path) -> Attempt:
@@ -67,42 +78,58 @@ class Attempt:
             shape=sent.shape,
             accelerator=sent.accelerator,
             inputs=sent.inputs,
+            recovery=RecoveryConfig(**sent.recovery),
+            lead_s=sent.parameters.get("signal_delay_s", 0.0),
         )
 
     def __call__(self) -> None:
-        """Run the task as the rank that submitit says this process is.
+        """Run the task as the rank that this process is; raises whatever the task raised.
 
         Raises:
             SupersededError: the run was cancelled, or sent again in the meantime.
+            RunStopped: it was asked to stop and did.
         """
-        import submitit
-
-        world = submitit.JobEnvironment()
-        self._refuse_if_superseded()
-        restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        context = RunContext(
-            run_dir=Path(self.run_dir),
-            key=self.key,
-            name=self.name,
-            attempt=f"{self.number:03d}-{restart:03d}",
-            rank=world.global_rank,
-            local_rank=world.local_rank,
-            ranks_per_node=self.shape.ranks_per_node,
-            num_nodes=self.shape.nodes,
-            cpus_per_rank=self.shape.cpus_per_rank,
-            accelerator=self.accelerator,
-            inputs={name: Path(path) for name, path in self.inputs.items()},
-        )
+        sent = self._refuse_if_superseded()
+        world = World.of_this_process()
+        context = self._context(world)
         _settle_rendezvous(world)
+        watch.start(context)
         with open(self.payload, "rb") as file:
             payload: Payload = pickle.load(file)
         with open(self.config, "rb") as file:
             config: DictConfig = pickle.load(file)
         with editable(config):
             config.hydra.job.id = world.job_id
-        run_attempt(payload, config, context, job_id=world.job_id)
+            if sent is not None:
+                for key, value in store.adjustments(self.run_dir, sent).config.items():
+                    OmegaConf.update(config, key, value, merge=False)
+        try:
+            run_attempt(payload, config, context, job_id=world.job_id)
+        except RunStopped:
+            _conclude(context, world)
+            raise
+        finally:
+            watch.stop()
 
-    def _refuse_if_superseded(self) -> None:
+    def _context(self, world: World) -> RunContext:
+        return RunContext(
+            run_dir=Path(self.run_dir),
+            key=self.key,
+            name=self.name,
+            attempt=f"{self.number:03d}-{world.restart:03d}",
+            rank=world.rank,
+            local_rank=world.local_rank,
+            ranks_per_node=self.shape.ranks_per_node,
+            num_nodes=self.shape.nodes,
+            cpus_per_rank=self.shape.cpus_per_rank,
+            accelerator=self.accelerator,
+            inputs={name: Path(path) for name, path in self.inputs.items()},
+            recovery=self.recovery,
+            ends_s=time.time() + world.ends_in_s(self.shape.timeout_min),
+            lead_s=self.lead_s,
+        )
+
+    def _refuse_if_superseded(self) -> SubmissionRecord | None:
         """The last line against two lives of one run, should two jobs of it ever be queued."""
         latest = store.submission(self.run_dir)
         if latest is not None and self.token and latest.token != self.token:
@@ -110,16 +137,38 @@ class Attempt:
         cancelled = store.cancelled(self.run_dir)
         if cancelled is not None and cancelled.number == self.number:
             raise SupersededError(f"run {self.name} was cancelled at {cancelled.time}")
+        return latest
 
 
 class SupersededError(RuntimeError):
     """This job must not run: it would touch a folder that is not its own any more."""
 
 
-def _settle_rendezvous(world: Any) -> None:
+def _settle_rendezvous(world: World) -> None:
     """One address and port for all ranks, derived from the job, whatever was inherited."""
-    os.environ["MASTER_ADDR"] = world.hostnames[0] if world.num_nodes > 1 else "127.0.0.1"
-    os.environ["MASTER_PORT"] = str(20000 + zlib.crc32(str(world.job_id).encode()) % 12000)
+    is_alone = len(set(world.hostnames)) == 1
+    os.environ["MASTER_ADDR"] = "127.0.0.1" if is_alone else world.hostnames[0]
+    # Another port in each life: the last one's may still be in use, or watched by its peers.
+    seed = f"{world.job_id}-{world.restart}"
+    os.environ["MASTER_PORT"] = str(20000 + zlib.crc32(seed.encode()) % 12000)
+
+
+def _conclude(context: RunContext, world: World) -> None:
+    """Rank 0 concludes a life that was asked to stop; the others leave after it.
+
+    A rank that left before would have the others killed, rank 0 among them.
+    """
+    if world.scheduler != "slurm":
+        return  # the controller that started the ranks concludes when all have left
+    if context.rank == 0:
+        from launcher.concluding import conclude
+
+        conclude(context.run_dir, context.attempt, by="rank 0")
+        return
+    path = store.verdict_path(context.run_dir, context.attempt)
+    until = time.monotonic() + VERDICT_PATIENCE_S
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +202,6 @@ def run_attempt(
     )
     _write(context, record)
     run_context.enter(context)
-    # submitit's last words would follow the traceback into the run's own log.
-    logging.getLogger("submitit").propagate = False
     try:
         returned = _run_hydra_job(payload.task_function, config, context)
         value = returned.return_value  # raises what the task raised
@@ -162,11 +209,26 @@ def run_attempt(
         _write(context, record, outcome="completed", result=_plain(value))
         log.info("run %s completed", context.key)
         return returned
+    except RunStopped as stopped:
+        request = stopping.requested()
+        name = request.signal if request else None
+        log.info("run %s stopped after %s, as it was asked to", context.key, name)
+        _write(context, record, stop_signal=name, saved_step=stopped.step)
+        _mark_preempting()
+        raise
     except BaseException as error:
-        outcome = "cancelled" if isinstance(error, KeyboardInterrupt) else "task_error"
-        trace = _task_traceback(error)
-        summary = _one_line(error)
-        _write(context, record, outcome=outcome, error=summary, traceback=trace)
+        is_interrupted = isinstance(error, KeyboardInterrupt)
+        outcome = "cancelled" if is_interrupted else outcome_of(error, context.world_size)
+        trace = task_traceback(error)
+        request = stopping.requested()
+        _write(
+            context,
+            record,
+            outcome=outcome,
+            error=one_line(error),
+            traceback=trace,
+            stop_signal=request.signal if request else None,
+        )
         log.error("run %s failed (rank %d)\n%s", context.key, context.rank, trace.rstrip())
         if isinstance(error, SystemExit):
             # A task that calls sys.exit(0) half-way would look completed to SLURM.
@@ -174,6 +236,13 @@ def run_attempt(
         raise
     finally:
         run_context.enter(None)
+
+
+def _mark_preempting() -> None:
+    """Tell Weights & Biases, where the task uses it, that this run will go on."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.mark_preempting()
 
 
 def _run_hydra_job(task: Any, config: DictConfig, context: RunContext) -> JobReturn:
@@ -213,30 +282,14 @@ def _keep(context: RunContext, returned: JobReturn) -> None:
 
 def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
     """Rank 0 keeps the record; another rank writes only its own failure, into its own file."""
-    if context.rank and ended.get("outcome") != "task_error":
+    if context.rank and ended.get("outcome") in (None, "completed"):
         return
     if ended:
-        peak = peak_memory_gb()
-        record = record.model_copy(update={"ended": files.now(), "mem_peak_gb": peak, **ended})
+        # Callbacks noted in the meantime which step was resumed, and which was saved.
+        noted = {**run_context.notes(), **{k: v for k, v in ended.items() if v is not None}}
+        moment = {"ended": files.now(), "mem_peak_gb": peak_memory_gb()}
+        record = record.model_copy(update={**moment, **noted})
     store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
-
-
-def _one_line(error: BaseException) -> str:
-    """An exception in one line; the whole of it stands in the traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    message = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
-    return f"{type(error).__name__}: {message}"
-
-
-def _task_traceback(error: BaseException) -> str:
-    """The traceback without our own frames and Hydra's: it starts in the task."""
-    trace = error.__traceback__
-    step = trace
-    while step is not None:
-        if step.tb_frame.f_code.co_name == "run_job" and step.tb_next is not None:
-            trace = step.tb_next
-        step = step.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
 
 
 def _plain(value: Any) -> Any:

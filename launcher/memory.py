@@ -26,8 +26,20 @@ def peak_memory_gb() -> float:
     return round(peak / 2**30, 3)
 
 
+def oom_kills() -> int:
+    """Processes of this job on this node that the kernel killed for lack of memory; 0 if unknown."""
+    for path in _job_files("memory.events", "memory.oom_control"):
+        try:
+            found = re.search(r"^oom_kill (\d+)", path.read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        if found:
+            return int(found.group(1))
+    return 0
+
+
 def _cgroup_peak_bytes() -> int | None:
-    for path in _peak_files():
+    for path in _job_files("memory.peak", "memory.max_usage_in_bytes"):
         try:
             return int(path.read_text())
         except (OSError, ValueError):
@@ -35,8 +47,8 @@ def _cgroup_peak_bytes() -> int | None:
     return None
 
 
-def _peak_files() -> list[Path]:
-    """Candidates, for cgroup v2 and v1: the counter of the job, above its steps."""
+def _job_files(unified: str, legacy: str) -> list[Path]:
+    """Files of the job's cgroup, above its steps, by their names in cgroup v2 and v1."""
     try:
         lines = _MEMBERSHIP.read_text().splitlines()
     except OSError:
@@ -48,8 +60,8 @@ def _peak_files() -> list[Path]:
         if job is None:
             continue
         if not controllers:
-            found.append(CGROUPS / job.group().lstrip("/") / "memory.peak")
+            found.append(CGROUPS / job.group().lstrip("/") / unified)
         elif "memory" in controllers.split(","):
             folder = CGROUPS / "memory" / job.group().lstrip("/")
-            found.append(folder / "memory.max_usage_in_bytes")
+            found.append(folder / legacy)
     return found

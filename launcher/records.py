@@ -2,7 +2,7 @@
 
 Each file has one writer: who holds the study's lock writes `study.json`, `batches/` and
 `submissions/`, rank 0 of an attempt writes `attempts/<id>.json`, `launch cancel` writes
-`cancelled.json`.
+`cancelled.json`, who concludes an attempt writes `attempts/<id>.verdict.json`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,27 @@ from launcher.topology import Shape
 
 SCHEMA_VERSION = 1
 
-Outcome = Literal["completed", "task_error", "cancelled"]
-"""Why an attempt ended; an attempt without one is running, or its process is gone."""
+Outcome = Literal[
+    "completed",
+    "walltime",
+    "preempted",
+    "node_failure",
+    "host_oom",
+    "gpu_oom",
+    "rendezvous",
+    "hang",
+    "crash",
+    "disk_full",
+    "launch_failure",
+    "task_error",
+    "cancelled",
+]
+"""Why an attempt ended (docs/explanation/outcomes.md). `rendezvous`: a rank never joined;
+`crash`: a rank died of a signal, or without a word; `launch_failure`: no rank ever started."""
+
+Action = Literal["none", "requeue", "requeue_changed", "stop"]
+"""What follows an attempt. `none`: nothing to do, or SLURM has requeued it by itself;
+`requeue_changed`: requeued with less need of memory, or without some nodes."""
 
 RunState = Literal[
     "new", "held", "waiting", "pending", "running", "completed", "failed", "cancelled", "unknown"
@@ -61,6 +80,19 @@ class StudyRecord(Record):
     """Variables for the scheduler's own commands."""
 
 
+class Adjustments(Record):
+    """What an attempt changes of its submission because of how earlier attempts ended."""
+
+    config: dict[str, Any] = {}
+    """Dotted config key -> value, e.g. fewer dataloader workers."""
+    mem_gb: float | None = None
+    """Host memory of each node [GB]."""
+    mem_first_gb: float | None = None
+    """What was asked before any change, which the rungs of the memory ladder are factors of [GB]."""
+    exclude: list[str] = []
+    """Nodes that are not to be used."""
+
+
 class SubmissionRecord(Record):
     """`submissions/<number>/submission.json`: one sending of a run, enough to send it again."""
 
@@ -99,6 +131,10 @@ class SubmissionRecord(Record):
     parameters: dict[str, Any] = {}
     """What the scheduler is told: partition, time, setup lines ..."""
     python_path: list[str] = []
+    recovery: dict[str, Any] = {}
+    """`launcher.settings.RecoveryConfig` as plain values: what follows which outcome."""
+    adjustments: Adjustments = Adjustments()
+    """What earlier sendings had to change, so that it is not learnt twice."""
 
 
 class BatchPart(Record):
@@ -154,7 +190,47 @@ class AttemptRecord(Record):
     error: str | None = None
     """Last line of the exception."""
     traceback: str | None = None
+    missing: list[str] = []
+    """Ranks that never joined, or fell behind, with their nodes, e.g. `rank 3 on gl002`."""
+    stop_signal: str | None = None
+    """Signal that asked it to stop, e.g. `SIGUSR2`, where one came."""
+    resumed_step: int | None = None
+    """Optimizer step of the checkpoint that it went on from; None where it began anew."""
+    saved_step: int | None = None
+    """Optimizer step of its last checkpoint that is safely on disk."""
     mem_peak_gb: float | None = None
     """Most host memory of the job on this node, or of the process where no cgroup says."""
     result: Any = None
     """What the task returned, where JSON can hold it."""
+
+
+class VerdictRecord(Record):
+    """`attempts/<id>.verdict.json`: why an attempt ended, how that is known, what was done.
+
+    The first of rank 0, the guard of the batch script, the local controller and `launch resume`
+    that concludes the attempt writes it, before it acts.
+    """
+
+    attempt: str
+    key: str
+    job_id: str
+    time: str
+    by: str
+    """Who concluded: `rank 0`, `guard`, `controller` or `launch`."""
+    outcome: Outcome
+    evidence: list[str]
+    """How that is known, a sentence each, with its source."""
+    action: Action
+    note: str = ""
+    """Why this action, e.g. `budget spent: 3 attempts in a row without progress`."""
+    adjustments: Adjustments = Adjustments()
+    """Those of the next attempt, all earlier ones included."""
+    saved_step: int | None = None
+    checkpoint: str = ""
+    """Its newest resume checkpoint, e.g. `fit-00/step-000000120`; later ones sort behind it."""
+    progressed: bool = True
+    """Whether it saved something newer than all lives of the sending before it."""
+    acted: str | None = None
+    """When the action was carried out; None while it is not, or could not be."""
+    failure: str = ""
+    """Why the action could not be carried out."""

@@ -74,6 +74,63 @@ class ClusterConfig:
     """Shell lines before Python starts on a node: modules, NCCL settings."""
 
 
+@dataclass(kw_only=True)
+class RecoveryConfig:
+    """What follows the end of an attempt, and how often. Checked by `launcher.recovery.check`."""
+
+    policy: dict[str, str] = field(
+        default_factory=lambda: {
+            "walltime": "resume",
+            "preempted": "resume",
+            "node_failure": "resume",
+            "host_oom": "less_memory",
+            "gpu_oom": "smaller_micro_batch",
+            "rendezvous": "elsewhere",
+            "hang": "elsewhere",
+            "crash": "resume",
+            "launch_failure": "elsewhere",
+            "disk_full": "stop",
+            "task_error": "stop",
+        }
+    )
+    """Outcome -> `resume`, `less_memory`, `smaller_micro_batch`, `elsewhere` or `stop`."""
+    retries: dict[str, int] = field(
+        default_factory=lambda: {
+            "crash": 1,
+            "rendezvous": 1,
+            "hang": 1,
+            "launch_failure": 2,
+            "gpu_oom": 4,
+        }
+    )
+    """Outcome -> how often one sending of a run may go on after it; others: `max_attempts`."""
+    max_attempts: int = 100
+    """Lives of one sending of a run, the first included; 1 never goes on."""
+    max_without_progress: int = 3
+    """Lives in a row that end without a newer checkpoint."""
+    memory_ladder: list[dict[str, Any]] = field(
+        default_factory=lambda: [{"mem": 1.5}, {"mem": 2.0}, {"mem": "node"}]
+    )
+    """Rungs to climb after a host runs out of memory. `mem` is a factor of what was asked first,
+    or `node`; other entries are config keys with an upper bound, e.g. `data.num_workers: 2`."""
+    micro_batch_key: str | None = None
+    """Config key that is halved when a GPU runs out of memory; the effective batch must stay."""
+    checkpoint_every_min: float = 10.0
+    """Most training time that a node failure can cost [min]."""
+    checkpoint_every_steps: int | None = None
+    """Also save after so many optimizer steps."""
+    keep_checkpoints: int = 2
+    """Resume checkpoints that are kept; the older one serves when the newest is damaged."""
+    stop_grace_s: float = 60.0
+    """How long a task may go on after it was asked to stop, before it is ended [s]."""
+    rendezvous_timeout_s: float = 300.0
+    """How long ranks wait for each other at the start [s]."""
+    hang_factor: float = 20.0
+    """No step for so many times the usual duration of one is a hang."""
+    hang_min_s: float = 300.0
+    """A silence shorter than this is never a hang [s]."""
+
+
 @dataclass
 class StudyLauncherConf(SlurmQueueConf):
     """Settings of our launchers; the stock keys that describe a shape default to unset."""
@@ -98,6 +155,8 @@ class StudyLauncherConf(SlurmQueueConf):
     """Dotted config keys that do not change the science."""
     validate: list[str] = field(default_factory=list)
     """Functions `module:name` called with each composed config before anything is sent."""
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    """What follows when an attempt ends early."""
     report: str | None = None
     """Function `module:name` called with the finished study; writes tables and figures."""
     study: str | None = None

@@ -1,8 +1,7 @@
-"""What srun starts on a node: `python -m launcher.start BATCH`.
+"""What starts on each node: `python -m launcher.start BATCH`, once per rank.
 
 The attempts of a batch are pickled before sbatch is called and found by the array index, so a
-job can start whatever became of the command that sent it. submitit would rename its pickles
-after sbatch, by job id; the pickle that its runner looks for is made here, by the job itself.
+job can start whatever became of the command that sent it.
 """
 
 from __future__ import annotations
@@ -10,29 +9,42 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 from pathlib import Path
 
+from launcher import stopping
+from launcher.stopping import EXIT_STOPPED, RunStopped
 
-def main() -> None:
-    """Hand the attempt of this array element to submitit's runner."""
-    import submitit
-    from submitit.core.submission import process_job
-    from submitit.core.utils import DelayedSubmission
+LEAVE_WITHIN_S = 30.0
+"""How long libraries may take to clean up after a failure [s]; peers wait for this rank to end."""
 
-    batch = Path(sys.argv[1])
-    os.environ["SUBMITIT_FOLDER"] = str(batch.parent)
-    submitted = submitit.JobEnvironment().paths.submitted_pickle
-    if not submitted.exists():
-        attempts = pickle.loads(batch.read_bytes())
-        attempt = attempts[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
-        delayed = DelayedSubmission(attempt)
-        delayed.set_timeout(attempt.shape.timeout_min, max_num_timeout=0)
-        # Each rank may do it; the last rename wins, and they are all the same.
-        own = submitted.with_name(f".{submitted.name}.{os.getpid()}.{os.uname().nodename}")
-        delayed.dump(own)
-        own.replace(submitted)
-    process_job(batch.parent)
+
+def main() -> int:
+    """Run the attempt of this array element; returns the exit code of this rank."""
+    stopping.install()
+    attempts = pickle.loads(Path(sys.argv[1]).read_bytes())
+    attempt = attempts[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
+    try:
+        attempt()
+    except RunStopped:
+        _leave_soon(EXIT_STOPPED)
+        return EXIT_STOPPED
+    except Exception as error:
+        from launcher.job import SupersededError
+
+        if isinstance(error, SupersededError):
+            print(f"launcher: {error}; this job does nothing", file=sys.stderr)
+        _leave_soon(1)
+        return 1  # the record and the run's log have the traceback
+    return 0
+
+
+def _leave_soon(code: int) -> None:
+    """End this process even if a library hangs in its clean-up, waiting for ranks that are gone."""
+    timer = threading.Timer(LEAVE_WITHIN_S, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

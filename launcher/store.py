@@ -7,6 +7,9 @@
 <study>/<run>/                   one run:
     submissions/<number>/        one sending: submission.json, config.yaml, config.pkl
     attempts/<id>.json           one file per life of the run
+    attempts/<id>.verdict.json   why that life ended, and what was done
+    attempts/<id>.beats/         signs of life of its ranks
+    checkpoints/resume/          what the next life goes on from
     cancelled.json               a sending that somebody cancelled
     progress.json                last step and metrics, rewritten while it runs
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,15 +29,18 @@ from launcher import files
 from launcher.errors import StoreError
 from launcher.records import (
     SCHEMA_VERSION,
+    Adjustments,
     AttemptRecord,
     BatchRecord,
     CancelRecord,
     Record,
     StudyRecord,
     SubmissionRecord,
+    VerdictRecord,
 )
 
 R = TypeVar("R", bound=Record)
+_ATTEMPT = re.compile(r"\d+-\d+(\.rank\d+)?\.json")
 
 
 def write_record(path: Path, record: Record, *, durable: bool = True) -> None:
@@ -167,6 +174,33 @@ def attempt_path(run_dir: Path, attempt: str, rank: int = 0) -> Path:
     return run_dir / "attempts" / (f"{attempt}.rank{rank}.json" if rank else f"{attempt}.json")
 
 
+def verdict_path(run_dir: Path | str, attempt: str) -> Path:
+    """File of the verdict on an attempt."""
+    return Path(run_dir) / "attempts" / f"{attempt}.verdict.json"
+
+
+def verdict(run_dir: Path | str, attempt: str) -> VerdictRecord | None:
+    """The verdict on an attempt, or None while nobody concluded it."""
+    return find_record(verdict_path(run_dir, attempt), VerdictRecord)
+
+
+def verdicts(run_dir: Path | str, number: int | None = None) -> list[VerdictRecord]:
+    """Verdicts on the attempts of a run, oldest first; with `number` only of that sending."""
+    prefix = "" if number is None else f"{number:03d}-"
+    names = [n for n in _names(f"{run_dir}/attempts") if n.endswith(".verdict.json")]
+    return [
+        read_record(f"{run_dir}/attempts/{name}", VerdictRecord)
+        for name in sorted(names)
+        if name.startswith(prefix) and not name.startswith(".")
+    ]
+
+
+def adjustments(run_dir: Path | str, sent: SubmissionRecord) -> Adjustments:
+    """What the next attempt of a sending changes, because of how the earlier ones ended."""
+    concluded = verdicts(run_dir, sent.number)
+    return concluded[-1].adjustments if concluded else sent.adjustments
+
+
 def returned_path(run_dir: Path, attempt: str) -> Path:
     """Pickle of the JobReturn of an attempt that completed."""
     return run_dir / "attempts" / f"{attempt}.returned.pkl"
@@ -191,7 +225,7 @@ def attempts(
     prefix = "" if number is None else f"{number:03d}-"
     records: dict[str, AttemptRecord] = {}
     for name in sorted(_names(f"{run_dir}/attempts")):
-        if name.startswith(prefix) and name.endswith(".json") and not name.startswith("."):
+        if name.startswith(prefix) and _ATTEMPT.fullmatch(name):
             record = read_record(f"{run_dir}/attempts/{name}", AttemptRecord)
             if key is not None and record.key != key:
                 continue

@@ -14,4 +14,9 @@ def callbacks() -> list[Any]:
         return []
     from launcher.callbacks.progress import Progress
 
-    return [Progress(running.run_dir)]
+    found: list[Any] = [Progress(running.run_dir)]
+    if running.recovery is not None:
+        from launcher.callbacks.safe_points import SafePoints
+
+        found.append(SafePoints(running, running.recovery))
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
+from launcher import watch
 from launcher.context import RunContext
 from launcher.errors import LauncherError
 
@@ -29,6 +30,7 @@ class RankEnvironment(ClusterEnvironment):
 
     @property
     def main_address(self) -> str:
+        watch.mark("rendezvous")  # Lightning asks for it once, right before it joins the ranks
         return os.environ["MASTER_ADDR"]
 
     @property

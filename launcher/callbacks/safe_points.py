@@ -1,0 +1,464 @@
+"""Save and stop where all of a step is done, and go on from there in the next life.
+
+A safe point lies between two training batches, after an optimizer step: every hook of the batch
+has run and is logged, the next batch is not drawn. There all ranks agree whether to stop or to
+save. Validation may last long, so its beginning is a safe point as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
+
+from launcher import context as run_context
+from launcher import stopping, watch
+from launcher.callbacks import buckets, loop_state, plain
+from launcher.callbacks.agreement import Agreement, Wishes
+from launcher.callbacks.loaders import Position, ResumableLoader, WatchedLoader
+from launcher.callbacks.resume_files import Manifest, ResumeFiles
+from launcher.context import RunContext
+from launcher.errors import LauncherError, StoreError
+from launcher.settings import RecoveryConfig
+from launcher.stopping import RunStopped
+
+log = logging.getLogger("launcher.checkpoints")
+OURS = "launcher"
+"""Entry of a checkpoint with what Lightning does not save."""
+LEAVE_S = 10.0
+"""Time to requeue and to leave after the last checkpoint [s]."""
+_HYPER_PARAMETERS = [
+    prefix + name
+    for prefix in ("", "datamodule_")
+    for name in ("hyper_parameters", "hparams_name", "hparams_type")
+]
+"""Entries that build a model, which the task does by itself; they may hold anything."""
+Place = Literal["between batches", "before validation", "end"]
+
+
+class SafePoints(pl.Callback):
+    """Resumes a training, saves it now and then, and stops it when the scheduler asks."""
+
+    def __init__(self, context: RunContext, recovery: RecoveryConfig) -> None:
+        self._context = context
+        self._recovery = recovery
+        self._files: ResumeFiles | None = None
+        self._trainer: pl.Trainer | None = None
+        self._loader: ResumableLoader | None = None
+        self._agreement: Agreement | None = None
+        self._loaded: dict[str, Any] | None = None
+        self._place: Place = "between batches"
+        self._restore_at_validation: dict[str, Any] | None = None
+        self._held: tuple[int, dict[str, Any]] | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing: Future[Manifest] | None = None
+        self._saved_step: int | None = None
+        self._saved_s = time.monotonic()
+        self._save_takes_s = 0.0
+        self._batches = 0
+        """Training batches of this life."""
+        self._seen_step = 0
+
+    # ---- the beginning of a life ------------------------------------------------------------
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Find what to resume, before Lightning looks for it."""
+        if stage != "fit":
+            return
+        self._trainer = trainer
+        number = run_context.count("fit")
+        if not _is_supported(trainer, pl_module):
+            return
+        self._files = ResumeFiles(
+            folder=self._context.run_dir / "checkpoints" / "resume" / f"fit-{number:02d}",
+            key=self._context.key,
+            attempt=self._context.attempt,
+            keep=self._recovery.keep_checkpoints,
+        )
+        manifest = self._find(trainer)
+        if manifest is not None:
+            self._resume(trainer, pl_module, manifest)
+        self._watch_loaders(trainer)
+
+    def _find(self, trainer: pl.Trainer) -> Manifest | None:
+        """The checkpoint that rank 0 chose, so that all ranks read the same one."""
+        assert self._files is not None
+        found: list[Any] = [self._files.find() if trainer.is_global_zero else None]
+        if trainer.world_size > 1:
+            dist.broadcast_object_list(found, src=0)
+        manifest: Manifest | None = found[0]
+        return manifest
+
+    def _resume(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, manifest: Manifest
+    ) -> None:
+        assert self._files is not None
+        checkpoint = self._files.load(manifest)
+        _refuse_other_shapes(pl_module, checkpoint["state_dict"], self._files.path(manifest.step))
+        ours = checkpoint.pop(OURS)
+        accumulation = trainer.accumulate_grad_batches
+        loop_state.rescale(checkpoint, manifest.accumulation, accumulation)
+        if (manifest.world_size, manifest.accumulation) != (trainer.world_size, accumulation):
+            log.warning(
+                "it was saved by %d ranks with %d passes per step, these are %d with %d: the"
+                " batches stay the same, the last bits of the result do not",
+                manifest.world_size,
+                manifest.accumulation,
+                trainer.world_size,
+                accumulation,
+            )
+        ranks = ours["ranks"]
+        mine = ranks[trainer.global_rank] if len(ranks) == trainer.world_size else {}
+        self._loaded, self._place = mine, ours["place"]
+        self._saved_step = self._seen_step = manifest.step
+        # Lightning would go on after an early stop, which it does not save.
+        trainer.should_stop = manifest.completed
+        run_context.note(resumed_step=manifest.step, saved_step=manifest.step)
+        log.info("goes on at step %d, which attempt %s saved", manifest.step, manifest.attempt)
+        connector = trainer._checkpoint_connector
+
+        def resume_start(*_: Any, **__: Any) -> None:
+            # What the task itself wants to load was loaded in its first life.
+            connector._ckpt_path = str(self._files.path(manifest.step)) if self._files else None
+            connector._loaded_checkpoint = checkpoint
+
+        connector.resume_start = resume_start  # type: ignore[method-assign]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give Lightning its own way of loading back, for later calls of the same Trainer."""
+        vars(trainer._checkpoint_connector).pop("resume_start", None)
+
+    def _watch_loaders(self, trainer: pl.Trainer) -> None:
+        """Stand between the loops and their dataloaders, through the hook that strategies have."""
+        original: Callable[[Any], Any] = trainer.strategy.process_dataloader
+
+        def process(loader: Any) -> Any:
+            loader = original(loader)
+            if trainer.training:
+                return self._resumable(loader)
+            is_fit = trainer.state.fn == TrainerFn.FITTING
+            return WatchedLoader(loader, self._validation_begins) if is_fit else loader
+
+        vars(trainer.strategy)["process_dataloader"] = process
+
+    def _resumable(self, loader: Any) -> ResumableLoader:
+        is_first = self._loader is None or self._batches > 0
+        wrapped = ResumableLoader(loader, self._between_batches if is_first else _nothing)
+        if is_first:
+            self._loader = wrapped
+        if self._loaded is None:
+            return wrapped
+        assert self._trainer is not None
+        done = self._trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        is_exact = is_first and bool(self._loaded)
+        if not is_exact:
+            log.warning("the order of a training dataloader cannot be restored exactly")
+        between = is_exact and self._place == "between batches"
+        wrapped.resume(
+            Position(
+                at_start=self._loaded["at_start"] if is_exact else {},
+                at_first=self._loaded["at_first"] if is_exact else {},
+                batches=0 if hasattr(loader, "load_state_dict") else done,
+                after=self._loaded["now"] if between else None,
+            )
+        )
+        return wrapped
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals back from Lightning, whose handler calls a collective."""
+        stopping.install()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals back, settle what a restart would settle differently."""
+        stopping.install()
+        watch.mark("training", trainer.global_step)
+        if self._files is None:
+            return
+        buckets.settle(trainer.strategy.model)
+        self._agreement = Agreement(trainer.world_size, trainer.strategy.root_device)
+        self._saved_s = time.monotonic()
+        self._seen_step = trainer.global_step
+        if self._loaded is None:
+            self._state(trainer, "between batches")  # fails now rather than after an hour
+        elif self._loaded:
+            loop_state.restore_metric_states(pl_module, self._loaded["metrics"])
+            loop_state.restore_running_means(trainer, self._loaded["means"])
+            if self._place == "before validation":
+                self._restore_at_validation = self._loaded["now"]
+        self._loaded = None
+
+    # ---- between two batches ----------------------------------------------------------------
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Note a sign of life."""
+        self._batches += 1
+        watch.mark("training", trainer.global_step)
+
+    def _between_batches(self) -> None:
+        """Called before a training batch is drawn."""
+        trainer = self._trainer
+        if trainer is None or not trainer.training or self._agreement is None or not self._batches:
+            return
+        step = trainer.global_step
+        if step == self._seen_step or trainer.fit_loop._should_accumulate():
+            return
+        self._seen_step = step
+        every = self._recovery.checkpoint_every_steps
+        if not self._agreement.is_due() and not (every and step % every == 0):
+            return
+        self._ask_to_stop_in_time()
+        stop = stopping.requested() is not None
+        agreed = self._agreement.reach(Wishes(stop=stop, save=self._is_save_due(step)))
+        if agreed.stop:
+            self._stop(step)
+        elif agreed.save:
+            self._save(step)
+
+    def _is_save_due(self, step: int) -> bool:
+        every = self._recovery.checkpoint_every_steps
+        since = step - (self._saved_step or 0)
+        is_old = time.monotonic() - self._saved_s >= self._recovery.checkpoint_every_min * 60
+        return (is_old or (every is not None and since >= every)) and since > 0
+
+    def _ask_to_stop_in_time(self) -> None:
+        """Stop by ourselves where the signal's lead is too short for what is left to do."""
+        ends_s = self._context.ends_s
+        if ends_s is None or stopping.requested() is not None:
+            return
+        needed_s = 2 * self._save_takes_s + LEAVE_S
+        if needed_s > self._context.lead_s > 0 and time.time() > ends_s - needed_s:
+            log.warning(
+                "a checkpoint takes %.0f s, the scheduler announces the end %.0f s before: raise"
+                " hydra.launcher.signal_delay_s; training stops now",
+                self._save_takes_s,
+                self._context.lead_s,
+            )
+            stopping.request("TIME")
+
+    def _stop(self, step: int) -> None:
+        """All ranks save together and leave together."""
+        assert self._trainer is not None
+        watch.mark("saving", step)
+        self._save(step, wait=True)
+        if self._trainer.world_size > 1:
+            dist.barrier()  # a rank that left would have the others killed while rank 0 writes
+        raise RunStopped(self._saved_step)
+
+    def _save(self, step: int, *, wait: bool = False) -> None:
+        """Copy the state now; write it now, or beside the training that goes on."""
+        trainer = self._trainer
+        assert trainer is not None
+        began = time.monotonic()
+        self._join()
+        if step != self._saved_step:
+            state = self._state(trainer, "between batches")
+            for logger in trainer.loggers:
+                logger.save()  # what a later life logs begins after this step
+            if trainer.is_global_zero:
+                self._write(step, state)
+        if wait:
+            self._join()
+            self._save_takes_s = max(self._save_takes_s, time.monotonic() - began)
+        self._saved_s = time.monotonic()
+        self._saved_step = step if not trainer.is_global_zero else self._saved_step
+
+    def _state(self, trainer: pl.Trainer, place: Place) -> dict[str, Any]:
+        """Everything that a later life needs, on the CPU; ranks above 0 only contribute."""
+        assert self._loader is not None
+        mine = plain.encode(
+            {
+                "now": self._loader.generators(),
+                "at_start": self._loader.at_start,
+                "at_first": self._loader.at_first,
+                "means": loop_state.running_means(trainer),
+                "metrics": loop_state.metric_states(trainer.lightning_module),
+            }
+        )
+        ranks: list[Any] = [mine]
+        if trainer.world_size > 1:
+            ranks = [None] * trainer.world_size
+            dist.all_gather_object(ranks, mine)
+        checkpoint = loop_state.copy_of(trainer._checkpoint_connector.dump_checkpoint(False))
+        if place == "before validation":
+            loop_state.before_validation(checkpoint)
+        elif place == "between batches":
+            loop_state.between_batches(trainer, checkpoint)
+        for name in _HYPER_PARAMETERS:
+            checkpoint.pop(name, None)
+        checkpoint[OURS] = {"ranks": ranks, "place": place}
+        if not trainer.is_global_zero:
+            return {}
+        encoded: dict[str, Any] = plain.encode(checkpoint)
+        return encoded
+
+    def _write(self, step: int, state: dict[str, Any], *, completed: bool = False) -> None:
+        assert self._files is not None
+        assert self._trainer is not None
+        self._writing = self._writer.submit(
+            self._files.write,
+            state,
+            step=step,
+            world_size=self._trainer.world_size,
+            accumulation=self._trainer.accumulate_grad_batches,
+            completed=completed,
+        )
+        self._writing.add_done_callback(self._written)
+
+    def _written(self, writing: Future[Manifest]) -> None:
+        error = writing.exception()
+        if error is None:
+            self._saved_step = writing.result().step
+            run_context.note(saved_step=self._saved_step)
+            return
+        # Training goes on: the checkpoint before is whole, and the next may find room.
+        log.error("checkpoint not written: %s", error)
+        if not isinstance(error, StoreError):
+            log.error("this is a defect of the launcher", exc_info=error)
+
+    def _join(self) -> None:
+        """Wait until the last checkpoint is on disk, or is known to be not."""
+        if self._writing is not None:
+            self._writing.exception()
+            self._writing = None
+
+    # ---- validation -------------------------------------------------------------------------
+
+    def _validation_begins(self) -> None:
+        """Hold the state that a stop during validation would save."""
+        trainer = self._trainer
+        if trainer is None or trainer.sanity_checking or self._agreement is None:
+            return
+        if self._restore_at_validation is not None:
+            assert self._loader is not None
+            self._loader.set_generators(self._restore_at_validation)
+            self._restore_at_validation = None
+            loop_state.forget_begun_validation(trainer)
+        if self._held is None and not trainer.fit_loop._should_accumulate():
+            step = trainer.global_step
+            self._held = (step, self._state(trainer, "before validation"))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the signals ours."""
+        watch.mark("validation", trainer.global_step)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Leave a validation when asked to; rank 0 decides, as it has what must be saved."""
+        watch.mark("validation", trainer.global_step)
+        if trainer.sanity_checking or stopping.requested() is None:
+            return
+        if not trainer.fit_loop._data_fetcher or self._files is None:
+            raise RunStopped(self._saved_step)  # a validation outside of a training
+        if self._held is None:
+            return
+        step, state = self._held
+        if trainer.is_global_zero:
+            watch.mark("saving", step)
+            self._join()
+            if step != self._saved_step:
+                for logger in trainer.loggers:
+                    logger.save()
+                self._write(step, state)
+                self._join()
+            raise RunStopped(self._saved_step)
+        if Manifest.read(self._files.path(step).with_suffix(".json")) is not None:
+            raise RunStopped(step)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The next safe point lies behind the validation."""
+        self._held = None
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Leave a test when asked to; it begins anew in the next life."""
+        watch.mark("testing")
+        self._context.raise_if_stopping()
+
+    def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Leave a prediction when asked to; it begins anew in the next life."""
+        watch.mark("predicting")
+        self._context.raise_if_stopping()
+
+    # ---- the end ----------------------------------------------------------------------------
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the end, so that a later life does not repeat the last steps."""
+        if self._agreement is None:
+            return
+        step = trainer.global_step
+        self._join()
+        state = self._state(trainer, "end")
+        if trainer.is_global_zero:
+            self._write(step, state, completed=True)
+            self._join()
+        self._agreement = None
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leave the Trainer as it was."""
+        watch.mark("evaluating")
+        vars(trainer.strategy).pop("process_dataloader", None)
+        self._join()
+        if stage == "fit":
+            self._loader = self._held = self._loaded = None
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """A checkpoint that is being written is finished first."""
+        vars(trainer._checkpoint_connector).pop("resume_start", None)
+        self._join()
+
+
+def _nothing() -> None:
+    """Of several training dataloaders only the first marks the place between two batches."""
+
+
+def _is_supported(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+    """Whether this kind of training can be resumed; said where it cannot."""
+    strategy = type(trainer.strategy)
+    if not isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
+        log.warning("strategy %s: its state is sharded, no resume checkpoints", strategy.__name__)
+        return False
+    if is_overridden("training_step", pl_module) and is_param_in_hook_signature(
+        pl_module.training_step, "dataloader_iter", explicit=True
+    ):
+        log.warning("training_step draws its own batches: no resume checkpoints")
+        return False
+    return True
+
+
+def _refuse_other_shapes(
+    pl_module: pl.LightningModule, saved: dict[str, torch.Tensor], path: Any
+) -> None:
+    own = pl_module.state_dict()
+    for name, value in saved.items():
+        if name in own and own[name].shape != value.shape:
+            raise LauncherError(
+                f"`{path}` holds `{name}` of shape {tuple(value.shape)}, the model's is"
+                f" {tuple(own[name].shape)}",
+                hint="the code of the model changed under the same run key; force=true begins anew"
+                " after you delete the folder, or undo the change",
+            )

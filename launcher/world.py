@@ -1,0 +1,68 @@
+"""Which rank of which job this process is, as whoever started it says."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+RESTARTS = "LAUNCHER_RESTARTS"
+JOB_ID = "LAUNCHER_JOB_ID"
+RANK = "LAUNCHER_RANK"
+"""Set by the local controller; SLURM's own variables count where they are absent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """One rank's view of its job."""
+
+    scheduler: str
+    """`slurm` or `local`."""
+    job_id: str
+    rank: int
+    local_rank: int
+    world_size: int
+    """Ranks that were started, whatever was asked for."""
+    hostnames: list[str]
+    restart: int
+    """How often the job was requeued."""
+    ends_s: float | None
+    """When the time limit ends it, in seconds since the epoch, where somebody says so."""
+
+    @classmethod
+    def of_this_process(cls) -> World:
+        """Read the environment."""
+        if RANK in os.environ:
+            return cls._of_controller()
+        import submitit
+
+        job = submitit.JobEnvironment()
+        end = os.environ.get("SLURM_JOB_END_TIME")
+        return cls(
+            scheduler="slurm",
+            job_id=str(job.job_id),
+            rank=job.global_rank,
+            local_rank=job.local_rank,
+            world_size=job.num_tasks,
+            hostnames=list(job.hostnames),
+            restart=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+            ends_s=float(end) if end else None,
+        )
+
+    @classmethod
+    def _of_controller(cls) -> World:
+        end = os.environ.get("LAUNCHER_END_TIME")
+        return cls(
+            scheduler="local",
+            job_id=os.environ[JOB_ID],
+            rank=int(os.environ[RANK]),
+            local_rank=int(os.environ[RANK]),
+            world_size=int(os.environ["LAUNCHER_WORLD_SIZE"]),
+            hostnames=["127.0.0.1"],
+            restart=int(os.environ[RESTARTS]),
+            ends_s=float(end) if end else None,
+        )
+
+    def ends_in_s(self, timeout_min: float) -> float:
+        """Time left [s]; where nobody says when the limit comes, all of it from now."""
+        return timeout_min * 60 if self.ends_s is None else self.ends_s - time.time()
