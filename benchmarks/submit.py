@@ -25,9 +25,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.programs import PLAIN_PROJECT  # noqa: E402
 from tests.slurm import Lab, LabOptions, temporary_lab  # noqa: E402
 from tests.slurm.layout import USER_ID, USER_NAME  # noqa: E402
+from tests.slurm.sweeps import copy_project  # noqa: E402
 
 OPTIONS = LabOptions(extra_conf=("MaxJobCount=50000",))
 """Ended jobs count too until SLURM forgets them."""
@@ -101,16 +101,6 @@ def user_processes(lab: Lab) -> list[str]:
     """What the ordinary user runs inside the lab."""
     command = ["ps", "--no-headers", f"--user={USER_ID}", "--format=pid,args"]
     return lab.run(command, as_user=False, check=False).stdout.splitlines()
-
-
-def make_project(lab: Lab, name: str) -> Path:
-    """A copy of the plain project, owned by the ordinary user."""
-    folder = lab.make_folder(name)
-    for path in PLAIN_PROJECT.rglob("*.*"):
-        target = folder / path.relative_to(PLAIN_PROJECT)
-        lab.run(["mkdir", "-p", target.parent])
-        lab.run(["tee", target], input=path.read_text())
-    return folder
 
 
 def wait_for(
@@ -189,7 +179,7 @@ def compare(lab: Lab, runs: int, label: str) -> dict[str, Sent]:
     """Submit the same sweep in the three ways, in turn."""
     sent = {}
     for name, overrides in (("stock", STOCK), ("basic", BASIC), ("once", ONCE)):
-        folder = make_project(lab, f"{label}-{name}")
+        folder = copy_project(lab, f"{label}-{name}")
         sent[name] = send(lab, folder, overrides, runs, returns=name != "stock")
         empty_queue(lab)
         say(f"{label}: {name:<6}{describe(sent[name])}")
@@ -205,7 +195,7 @@ def describe(sent: Sent) -> str:
 
 def status(lab: Lab, runs: int) -> list[Status]:
     """Some `launch status` of a study whose jobs are all in the queue."""
-    folder = make_project(lab, f"status-{runs}")
+    folder = copy_project(lab, f"status-{runs}")
     sent = send(lab, folder, ONCE, runs, returns=True)
     say(f"status {runs}: study sent, {describe(sent)}")
     looks = [look(lab, folder, runs) for _ in range(STATUS_REPEATS)]

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from launcher.errors import ConfigError, at_least, one_of
-from launcher.settings import SWITCHES, ClusterConfig, ResourcesConfig
+from launcher.settings import DEFAULT_KEY_EXCLUDE, SWITCHES, ClusterConfig, ResourcesConfig
 from launcher.settings import register as register_launchers
 
 POSES = 8
@@ -252,6 +252,32 @@ def check_vit_sizes(config: BackboneConfig, image_hw: tuple[int, int]) -> None:
         )
 
 
+def _of_no_key() -> list[str]:
+    return [
+        "identity",
+        *DEFAULT_KEY_EXCLUDE,
+        *SWITCHES,
+        "data.root",
+        "data.logs",
+        "data.sensors",
+        "data.num_workers",
+        "data.cache_decoded",
+        "trainer.log_every_steps",
+    ]
+
+
+@dataclass(kw_only=True)
+class IdentityConfig:
+    """What does not change the science of a run and is not part of its key, as dotted keys."""
+
+    always: list[str] = field(default_factory=_of_no_key)
+    """Of no run: where it runs, from which folders, how much it says."""
+    exclude: list[str] = field(default_factory=list)
+    """Of the runs of a task, e.g. of a pretraining what comes after it."""
+    derived: list[str] = field(default_factory=lambda: ["scale"])
+    """What only feeds other keys; its values count where they arrive."""
+
+
 @dataclass(kw_only=True)
 class RootConfig(ExperimentConfig):
     """A run with what the launcher has to know of it: where, how large, after what."""
@@ -262,7 +288,7 @@ class RootConfig(ExperimentConfig):
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     requires: dict[str, Any] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
-    identity: dict[str, Any] = field(default_factory=dict)
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
     dry_run: bool = False
     """Short for hydra.launcher.dry_run, as are the following for their namesakes."""
     show_script: bool = False

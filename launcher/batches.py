@@ -134,10 +134,3 @@ def job_ids(sent: Mapping[str, SubmissionRecord]) -> dict[str, str]:
     batches = batches_of(sent.values())
     ids = {key: job_id_of(record, batches) for key, record in sent.items()}
     return {key: job_id for key, job_id in ids.items() if job_id is not None}
-
-
-def require_batch(path: str) -> Path:
-    """The file of a batch; StoreError if somebody deleted it."""
-    if not Path(path).exists():
-        raise StoreError(f"`{path}` is gone", hint="issue the study's command again")
-    return Path(path)

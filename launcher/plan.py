@@ -67,6 +67,8 @@ class Plan:
     rows: Sequence[PlanRow]
     unwanted: Sequence[RunStatus] = ()
     """Runs on their way that an earlier command declared and this one does not."""
+    damaged: Sequence[RunStatus] = ()
+    """Runs that an earlier command declared and this one does not, and that cannot be read."""
 
     def to_submit(self) -> list[WantedRun]:
         """Runs that will be sent."""
@@ -93,6 +95,7 @@ def make_plan(
     code: str,
     rules: Rules,
     unwanted: Sequence[RunStatus] = (),
+    damaged: Sequence[RunStatus] = (),
 ) -> Plan:
     """Decide for each run; runs come after those that they require.
 
@@ -103,6 +106,7 @@ def make_plan(
         code: Hash of the code as it is now.
         rules: What the command says about failed and finished runs.
         unwanted: Runs that are no longer declared and still on their way.
+        damaged: Runs that are no longer declared and whose records are damaged.
     """
     rows: dict[str, PlanRow] = {}
     for run in runs:
@@ -120,7 +124,7 @@ def make_plan(
             note=row.note,
             code=code if row.action == "submit" else status.code,
         )
-    return Plan(rows=list(rows.values()), unwanted=unwanted)
+    return Plan(rows=list(rows.values()), unwanted=unwanted, damaged=damaged)
 
 
 def _is_stuck(row: PlanRow) -> bool:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 
 from launcher.errors import LauncherError, RunsFailedError
 from launcher.studies import Study
@@ -69,8 +70,6 @@ def _find(program: Path) -> Path:
 
 def _pass_on(process: subprocess.Popen[str]) -> list[str]:
     """Show what the command says as it says it; returns its messages."""
-    from threading import Thread
-
     assert process.stdout is not None
     assert process.stderr is not None
     said: list[str] = []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from launcher import batches, catalog, files, manage, observing, sending, snapshot, store, ui
 from launcher.compose import WantedRun
 from launcher.declaring import Declared, declare, entry_of, with_required
-from launcher.errors import SubmissionError, one_of
+from launcher.errors import StoreError, SubmissionError, one_of
 from launcher.freeze import FrozenCode, config_sha, freeze_code, freeze_run
 from launcher.plan import Plan, Rules, make_plan
 from launcher.records import BatchRecord, RunEntry, SubmissionRecord
@@ -50,9 +49,9 @@ class Submission:
 
         Raises:
             SubmissionError: the scheduler gives no answer.
-            StoreError: a record is damaged.
+            StoreError: a record of the study, or of a run that is wanted, is damaged.
         """
-        return self._plan(write=False)
+        return self._plan(self._dropped(), write=False)
 
     def apply(self, task_function: Callable[..., Any], descriptors: tuple[int, ...]) -> Plan:
         """Freeze and send what the plan says, while no other command does.
@@ -67,11 +66,12 @@ class Submission:
         """
         if isinstance(self.scheduler, SlurmScheduler):
             self.scheduler.client.inherited = descriptors
-        plan = self._plan(write=True)
+        dropped = self._dropped()
+        plan = self._plan(dropped, write=True)
         todo = plan.to_submit()
         jobs = self._jobs(todo, plan)
         files.prepare_study(self.study_dir)
-        self._declare(plan)
+        self._declare(dropped)
         if todo:
             code = freeze_code(snapshot.current(), task_function, self.study_dir)
             self._freeze_and_send(jobs, {run.key: run for run in todo}, code, plan)
@@ -81,8 +81,8 @@ class Submission:
     def lock_folders(self) -> list[Path]:
         """Folders that no other command may submit from: the study's, and those of shared runs."""
         own = {run.key for run in self.wanted}
-        shared = [run.run_dir for run in with_required(self.wanted) if run.key not in own]
-        return [self.study_dir, *shared]
+        shared = [entry_of(run) for run in with_required(self.wanted) if run.key not in own]
+        return manage.lock_folders(self.study_dir, shared)
 
     def check(self, plan: Plan) -> None:
         """Refuse what the scheduler could never run.
@@ -144,44 +144,44 @@ class Submission:
             )
         ui.say(f"come back with\n  launch status {name}\n  launch results {name}")
 
-    def _adopt(self, entries: list[RunEntry], *, write: bool) -> dict[str, BatchRecord]:
+    def _adopt(
+        self, needed: Iterable[RunEntry], dropped: Iterable[RunEntry], *, write: bool
+    ) -> dict[str, BatchRecord]:
         if not isinstance(self.scheduler, SlurmScheduler):
             return {}
-        sent = observing.submissions(entries)
-        return manage.adopt(sent.values(), self.scheduler, write=write)
+        sent = [*observing.submissions(needed).values(), *_with_readable_batch(dropped)]
+        return manage.adopt(sent, self.scheduler, write=write)
 
-    def _plan(self, *, write: bool) -> Plan:
+    def _plan(self, dropped: Sequence[RunEntry], *, write: bool) -> Plan:
         runs = with_required(self.wanted)
         one_of("hydra.launcher.unwanted", self.settings.unwanted, ("keep", "cancel"))
         rules = Rules(failed=self.settings.failed, force=self.settings.force)
         entries = [entry_of(run) for run in runs]
-        dropped = self._dropped({entry.key for entry in entries})
         occupants = _occupants(entries)
-        others = {entry.key: entry for entry in [*dropped, *occupants.values()]}
-        adopted = self._adopt([*entries, *others.values()], write=write)
-        found = observing.statuses([*entries, *others.values()], self.scheduler, adopted)
+        needed = {entry.key: entry for entry in [*entries, *occupants.values()]}
+        others = [entry for entry in dropped if entry.key not in needed]
+        damaged = _damaged(others)
+        intact = [entry for entry in others if entry.key not in damaged]
+        adopted = self._adopt(needed.values(), intact, write=write)
+        found = observing.statuses([*needed.values(), *intact], self.scheduler, adopted)
         _refuse_occupied_folders(entries, occupants, found)
-        for status in found.values():
-            if status.state == "unknown":
-                raise SubmissionError(
-                    f"`{status.name}`: {status.reason}",
-                    hint="nothing was sent; a run may only be sent when its state is known",
-                )
+        _refuse_unknown(found.values())
         return make_plan(
             runs,
             found,
             {run.key: config_sha(run) for run in runs if found[run.key].code},
             snapshot.current().sha,
             rules,
-            [found[entry.key] for entry in dropped if found[entry.key].state in IN_HANDS],
+            [found[entry.key] for entry in intact if found[entry.key].state in IN_HANDS],
+            list(damaged.values()),
         )
 
-    def _dropped(self, wanted: set[str]) -> list[RunEntry]:
+    def _dropped(self) -> list[RunEntry]:
         """Runs that the study's record declares and this command does not."""
         if not (self.study_dir / "study.json").exists():
             return []
         record = Study(self.study_dir).record
-        kept = wanted | self.before.keys()
+        kept = self.before.keys() | {run.key for run in with_required(self.wanted)}
         return [entry for entry in [*record.runs, *record.unwanted] if entry.key not in kept]
 
     def _jobs(self, todo: list[WantedRun], plan: Plan) -> list[Job]:
@@ -203,8 +203,7 @@ class Submission:
         """What the command has declared so far, this batch included."""
         return self.before.plus(self.wanted)
 
-    def _declare(self, plan: Plan) -> None:
-        dropped = self._dropped({row.run.key for row in plan.rows})
+    def _declare(self, dropped: Sequence[RunEntry]) -> None:
         declare(
             self.study_dir,
             self.declared(),
@@ -217,50 +216,21 @@ class Submission:
     def _freeze_and_send(
         self, jobs: list[Job], runs: dict[str, WantedRun], code: FrozenCode, plan: Plan
     ) -> None:
-        frozen: list[list[tuple[Path, SubmissionRecord]]] = []
-        for group in self.scheduler.groups(jobs):
-            token = uuid.uuid4().hex[:12]
-            frozen.append([])
-            for index, job in enumerate(group):
-                run = runs[job.key]
-                record = freeze_run(
-                    run,
-                    job,
-                    code,
-                    number=next_number(run),
-                    token=token,
-                    index=index,
-                    batch=self._batch_file(token),
-                    scheduler=self.scheduler_name,
-                )
-                frozen[-1].append((run.run_dir, record))
-        for key in runs:
-            self.scheduler.forget(key)
-        self._send(frozen, {row.run.key for row in plan.rows if row.state == "done"})
-
-    def _batch_file(self, token: str) -> str | None:
-        return str(store.batch_path(self.study_dir, token)) if self._is_slurm else None
-
-    @property
-    def _is_slurm(self) -> bool:
-        return isinstance(self.scheduler, SlurmScheduler)
-
-    def _send(self, frozen: list[list[tuple[Path, SubmissionRecord]]], completed: set[str]) -> None:
-        if isinstance(self.scheduler, LocalScheduler):
-            runs = [run for group in frozen for run in group]
-            for run_dir, record in runs:
-                store.write_submission(run_dir, record)
-            self.scheduler.enqueue(runs)
-            return
-        scheduler = self.scheduler
-        paths = [
-            batches.create(self.study_dir, group, scheduler.batch_pickle(group[0][1].token))
-            for group in frozen
-        ]
-        sender = sending.Sender(
-            scheduler=scheduler, completed=completed, known=scheduler.is_watching
+        frozen = []
+        for job in jobs:
+            run = runs[job.key]
+            number = next_number(run)
+            # The token is drawn when it is known what is sent together.
+            record = freeze_run(
+                run, job, code, number=number, token="", scheduler=self.scheduler_name
+            )
+            frozen.append((run.run_dir, record))
+        self._is_complete = sending.hand_over(
+            self.study_dir,
+            frozen,
+            self.scheduler,
+            completed={row.run.key for row in plan.rows if row.state == "done"},
         )
-        self._is_complete = sender.send(paths)
 
     def feed(self) -> None:
         """Send what the submit limit left, while following."""
@@ -284,6 +254,24 @@ def next_number(run: WantedRun) -> int:
     return latest.number + 1 if was_sent or latest.key != run.key else latest.number
 
 
+def _damaged(entries: Iterable[RunEntry]) -> dict[str, RunStatus]:
+    """Runs whose records cannot be read, by key."""
+    # Without a scheduler nothing but damage leaves a state unknown.
+    alone = observing.statuses(entries, None)
+    return {key: status for key, status in alone.items() if status.state == "unknown"}
+
+
+def _with_readable_batch(entries: Iterable[RunEntry]) -> list[SubmissionRecord]:
+    """Submissions of runs, but for those whose batch is damaged."""
+    sent = observing.submissions(entries).values()
+    known = batches.batches_of(sent)
+    return [
+        record
+        for record in sent
+        if record.batch is None or not isinstance(known.get(record.batch), StoreError)
+    ]
+
+
 def _occupants(entries: Sequence[RunEntry]) -> dict[str, RunEntry]:
     """Other runs that were sent from the folders of these, by folder.
 
@@ -297,6 +285,15 @@ def _occupants(entries: Sequence[RunEntry]) -> dict[str, RunEntry]:
                 key=latest.key, name=latest.name, overrides=[], run_dir=entry.run_dir
             )
     return found
+
+
+def _refuse_unknown(found: Iterable[RunStatus]) -> None:
+    for status in found:
+        if status.state == "unknown":
+            raise SubmissionError(
+                f"`{status.name}`: {status.reason}",
+                hint="nothing was sent; a run may only be sent when its state is known",
+            )
 
 
 def _refuse_occupied_folders(

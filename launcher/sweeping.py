@@ -54,7 +54,7 @@ class SweepConfigs:
         if not values:
             return self._by_hydra(overrides)
         if choices not in self._bases:
-            return self._first_of(choices, overrides, values)
+            return self._first_of(choices, overrides, parsed, values)
         base = self._bases[choices]
         return self._by_hydra(overrides) if base is None else self._lay_over(base, parsed, values)
 
@@ -64,12 +64,16 @@ class SweepConfigs:
         return config
 
     def _first_of(
-        self, choices: tuple[str, ...], overrides: Sequence[str], values: list[Any]
+        self,
+        choices: tuple[str, ...],
+        overrides: Sequence[str],
+        parsed: list[Any],
+        values: list[Any],
     ) -> DictConfig:
         expected = self._by_hydra(overrides)
         try:
             base = pickle.dumps(self._by_hydra(choices))
-            laid = self._lay_over(base, self._parser.parse_overrides(list(overrides)), values)
+            laid = self._lay_over(base, parsed, values)
             is_same = _plain(laid) == _plain(expected)
         except _NOT_SEPARABLE:
             # E.g. a mandatory value that only the overrides give, a class of an interactive

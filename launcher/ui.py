@@ -77,6 +77,9 @@ def show_plan(plan: Plan, study_dir: Path, scheduler: str, *, everything: bool =
         console.print(Text(f"no longer wanted: {status.name} is {status.state}", style="yellow"))
     if plan.unwanted:
         console.print(Text("hydra.launcher.unwanted=cancel cancels them"))
+    for status in plan.damaged:
+        said = f"no longer wanted, and left alone: {status.name}, {status.reason}"
+        console.print(Text(said, style="yellow"))
     console.print(Text(_plan_summary(plan)))
 
 

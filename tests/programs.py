@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,19 @@ def run(
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def wait_for_file(folder: Path, pattern: str, timeout_s: float = 60) -> None:
+    """Return when a file of that pattern is in a folder.
+
+    Raises:
+        TimeoutError: it did not come in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not any(folder.glob(pattern)):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no `{pattern}` in {folder} after {timeout_s:g} s")
+        time.sleep(0.05)
 
 
 def train(*overrides: str, cwd: Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:

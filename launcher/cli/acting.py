@@ -10,6 +10,7 @@ from launcher import manage, ui
 from launcher.cli.common import (
     OUTPUTS,
     OneStudy,
+    Picked,
     Root,
     StudyName,
     Words,
@@ -18,6 +19,7 @@ from launcher.cli.common import (
     scheduler_of,
 )
 from launcher.errors import LauncherError, RunsFailedError
+from launcher.scheduler.base import Scheduler
 from launcher.states import FINAL, RunStatus
 
 All = Annotated[bool, typer.Option("--all", help="All runs of the study.")]
@@ -28,14 +30,11 @@ def cancel(
     words: Words = None, study: StudyName = None, root: Root = OUTPUTS, all_runs: All = False
 ) -> None:
     """Cancel runs; they stay cancelled until somebody retries them."""
-    picked = pick(words, study, root)
-    _say_which(picked.words, is_all=all_runs, option="--all")
-    scheduler = scheduler_of(picked.study)
-    rows = picked_status(picked, picked.study.status(scheduler))
-    living = [row for _, row in rows if row.state not in FINAL and row.state != "new"]
+    rows, scheduler = _named(pick(words, study, root), is_all=all_runs, option="--all")
+    living = [row for row in rows if row.state not in FINAL and row.state != "new"]
     if not living:
         raise LauncherError(
-            "none of these runs is on its way: " + _states([row for _, row in rows]),
+            "none of these runs is on its way: " + _states(rows),
             hint="`launch status` shows the states",
         )
     if scheduler is None:
@@ -49,12 +48,10 @@ def retry(
 ) -> None:
     """Send runs once more as they were frozen: the failed ones, or those that are named."""
     picked = pick(words, study, root)
-    _say_which(picked.words, is_all=failed, option="--failed")
-    scheduler = scheduler_of(picked.study)
-    rows = picked_status(picked, picked.study.status(scheduler))
-    again = [row for _, row in rows if row.state in ("failed", "cancelled")]
+    rows, scheduler = _named(picked, is_all=failed, option="--failed")
+    again = [row for row in rows if row.state in ("failed", "cancelled")]
     if picked.words and len(again) < len(rows):
-        others = [row for _, row in rows if row not in again]
+        others = [row for row in rows if row not in again]
         raise LauncherError(
             f"only failed and cancelled runs are sent again: {_states(others)}",
             hint="the study's command with force=true runs a finished one once more",
@@ -86,12 +83,18 @@ def _finish(sent: manage.Sent, name: str) -> None:
         ui.say(f"{sent.left} more wait for your submit limit; launch resume {name}")
 
 
-def _say_which(words: list[str], *, is_all: bool, option: str) -> None:
+def _named(
+    picked: Picked, *, is_all: bool, option: str
+) -> tuple[list[RunStatus], Scheduler | None]:
+    """The runs that a command names, by words or by its option for all, and who has them."""
     hint = "RUNS are indexes, ranges, names and key=value filters"
-    if words and is_all:
+    if picked.words and is_all:
         raise LauncherError(f"give runs or `{option}`, not both", hint=hint)
-    if not words and not is_all:
+    if not picked.words and not is_all:
         raise LauncherError(f"say which runs, or `{option}`", hint=hint)
+    scheduler = scheduler_of(picked.study)
+    rows = picked_status(picked, picked.study.status(scheduler))
+    return [row for _, row in rows], scheduler
 
 
 def _states(rows: list[RunStatus]) -> str:

@@ -51,7 +51,9 @@ class Answer:
     def reason(self) -> str:
         """Last line of its complaint."""
         lines = self.stderr.strip().splitlines()
-        return lines[-1] if lines else "no answer in time" * (self.returncode is None)
+        if lines:
+            return lines[-1]
+        return "no answer in time" if self.returncode is None else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,7 @@ class SlurmClient:
                 pass_fds=self.inherited if submits else (),
             )
         except subprocess.TimeoutExpired as late:
-            return Answer(None, stderr=bytes(late.stderr or b"").decode())
+            return Answer(None, stderr=_text(late.stderr))
         except FileNotFoundError:
             require_commands()
             raise
@@ -153,6 +155,11 @@ class SlurmClient:
         client = {k: os.environ[k] for k in _CLIENT_VARIABLES if k in os.environ}
         with submitit.helpers.clean_env(), environment(**(client | self.variables)):
             return dict(os.environ)
+
+
+def _text(said: str | bytes | None) -> str:
+    """What a command that was stopped had said: bytes on Linux, also where text was asked for."""
+    return said.decode(errors="replace") if isinstance(said, bytes) else said or ""
 
 
 def require_commands() -> None:

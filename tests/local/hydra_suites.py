@@ -5,25 +5,19 @@ They start programs that have no config of ours: Hydra's folders, job numbers, w
 directories and return values have to be what they are with Hydra's basic launcher.
 """
 
-from pathlib import Path
-
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
-    IntegrationTestSuite,
     LauncherTestSuite,
 )
-from omegaconf import DictConfig
 
-# Hydra says it of each program that does not set version_base, as the suites' do not.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Future Hydra versions will no longer change working"
-)
+from tests.suites import QUIET, SILENT, Integration
+
+pytestmark = SILENT
 
 LAUNCHERS = ("local", "debug")
-QUIET = ["hydra/hydra_logging=disabled", "hydra/job_logging=disabled"]
 
 
 @pytest.mark.parametrize("name", ["SlurmLauncher", "LocalLauncher", "DebugLauncher"])
@@ -50,10 +44,5 @@ class TestLauncherInBatches(BatchedSweeperTestSuite):
     ("task_launcher_cfg", "extra_flags"),
     [pytest.param({}, ["-m", f"hydra/launcher={name}", *QUIET], id=name) for name in LAUNCHERS],
 )
-class TestLauncherIntegration(IntegrationTestSuite):
-    def test_to_absolute_path_multirun(
-        self, tmpdir: Path, task_launcher_cfg: DictConfig, extra_flags: list[str]
-    ) -> None:
-        # It edits its program and issues the same command again, whose run we would keep.
-        flags = [*extra_flags, "hydra.launcher.force=true"]
-        super().test_to_absolute_path_multirun(tmpdir, task_launcher_cfg, flags)
+class TestLauncherIntegration(Integration):
+    pass

@@ -8,14 +8,13 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launcher import snapshot
-from tests.programs import REPOSITORY, run
+from tests.programs import REPOSITORY, run, wait_for_file
 
 pytestmark = pytest.mark.local
 
@@ -121,10 +120,7 @@ def test_code_and_configs_of_a_foreign_project_are_those_of_the_submission(
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 60
-        started = "logs/train/multiruns/*/0/attempts/001-000.json"
-        while not list(project.glob(started)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_file(project, "logs/train/multiruns/*/0/attempts/001-000.json")
         for path in [*project.glob("src/*/line.py"), project / "src" / "instantiators.py"]:
             path.write_text("raise RuntimeError('edited later')\n")
         (project / "configs" / "trainer" / "default.yaml").write_text("max_epochs: 1\n")

@@ -7,14 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import launcher as api
 from launcher.errors import LauncherError, RunsFailedError
-from tests.programs import PLAIN_PROJECT, run
+from tests.programs import PLAIN_PROJECT, run, wait_for_file
 
 pytestmark = pytest.mark.local
 
@@ -116,10 +115,7 @@ def test_a_running_local_run_is_cancelled_from_another_shell_and_queued_ones_nev
     ]  # fmt: skip
     shell = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
     try:
-        started = project / "outputs" / "sweep" / "0" / "attempts" / "001-000.json"
-        deadline = time.monotonic() + 60
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_file(project, "outputs/sweep/0/attempts/001-000.json")
         cancelled = launch(project, "cancel", "--all")
         assert cancelled.returncode == 0, cancelled.stderr
         _, said = shell.communicate(timeout=60)

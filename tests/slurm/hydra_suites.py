@@ -4,27 +4,21 @@
 collected by no other. No test of the suites is left out.
 """
 
-from pathlib import Path
-
 import pytest
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
-    IntegrationTestSuite,
     LauncherTestSuite,
 )
-from omegaconf import DictConfig
 
-# Hydra says it of each program that does not set version_base, as the suites' do not.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Future Hydra versions will no longer change working"
-)
+from tests.suites import QUIET, SILENT, Integration
+
+pytestmark = SILENT
 
 SETTINGS = [
     "hydra.launcher.wait=true",
     "hydra.launcher.poll_s=0.5",
     "hydra.launcher.resources.timeout_min=2",
 ]
-QUIET = ["hydra/hydra_logging=disabled", "hydra/job_logging=disabled"]
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("slurm", SETTINGS)], ids=["slurm"])
@@ -46,10 +40,5 @@ class TestLauncherInBatches(BatchedSweeperTestSuite):
     [({}, ["-m", "hydra/launcher=slurm", *SETTINGS, *QUIET])],
     ids=["slurm"],
 )
-class TestLauncherIntegration(IntegrationTestSuite):
-    def test_to_absolute_path_multirun(
-        self, tmpdir: Path, task_launcher_cfg: DictConfig, extra_flags: list[str]
-    ) -> None:
-        # It edits its program and issues the same command again, whose run we would keep.
-        flags = [*extra_flags, "hydra.launcher.force=true"]
-        super().test_to_absolute_path_multirun(tmpdir, task_launcher_cfg, flags)
+class TestLauncherIntegration(Integration):
+    pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,30 @@ def job(key: str, **changes: Any) -> Job:
 
 def keys(groups: list[list[Job]]) -> list[list[str]]:
     return [[job.key for job in group] for group in groups]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(1, "", "first\nlast\n"), "last"),
+        (Answer(None, "", "still trying"), "still trying"),
+        (Answer(None), "no answer in time"),
+        (Answer(1), ""),
+    ],
+)
+def test_the_reason_is_the_last_that_a_command_said(answer: Answer, reason: str) -> None:
+    assert answer.reason == reason
+
+
+@pytest.mark.parametrize("said", [b"still trying", "still trying", b"", None])
+def test_a_command_that_is_too_late_is_quoted_in_bytes_or_text(
+    said: bytes | str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*arguments: Any, **options: Any) -> None:
+        raise subprocess.TimeoutExpired("squeue", 60, stderr=said)
+
+    monkeypatch.setattr(subprocess, "run", too_late)
+    assert SlurmClient().run(["squeue"]) == Answer(None, stderr="still trying" if said else "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,170 @@
+"""A command plans its runs beside what an earlier command declared and this one does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from launcher import files, snapshot, store, ui
+from launcher.compose import WantedRun
+from launcher.errors import LauncherError, StoreError
+from launcher.hydra_config import pickled
+from launcher.records import BatchRecord, RunEntry, StudyRecord
+from launcher.scheduler.client import QueuedJob
+from launcher.scheduler.slurm import SlurmScheduler
+from launcher.settings import StudyLauncherConf
+from launcher.snapshot import Snapshot
+from launcher.studies import Study
+from launcher.submit import Submission
+from tests.unit.launcher.samples import SHAPE, attempt, submission
+
+TOKEN = "abcdef012345"
+
+
+class Silent(SlurmScheduler):
+    """A SLURM with an empty queue."""
+
+    def queue(self) -> list[QueuedJob]:
+        return []
+
+
+def run_of(study: Path, key: str) -> WantedRun:
+    return WantedRun(
+        key=key,
+        name=f"x={key}",
+        overrides=(f"x={key}",),
+        run_dir=study / key,
+        pickle=pickled(OmegaConf.create({"x": key, "hydra": {}})),
+        settings=StudyLauncherConf(),
+        shape=SHAPE,
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of the runs a and b; a is wanted still, b was sent and has started."""
+    code = Snapshot(root=tmp_path, sha="c0de", contents={})
+    monkeypatch.setattr(snapshot, "current", lambda: code)
+    entries = [
+        RunEntry(key=key, name=f"x={key}", overrides=[f"x={key}"], run_dir=key) for key in "ab"
+    ]
+    record = StudyRecord(study_id="s", created=files.now(), command=[], overrides=[], runs=entries)
+    store.write_record(tmp_path / "study.json", record)
+    for key in "ab":
+        sent = submission(
+            key=key,
+            name=f"x={key}",
+            scheduler="slurm",
+            token=TOKEN,
+            index="ab".index(key),
+            batch=str(store.batch_path(tmp_path, key)),
+        )
+        store.write_submission(tmp_path / key, sent)
+        batch = BatchRecord(
+            token=TOKEN, created=files.now(), submissions=[str(tmp_path / key / "submissions/001")]
+        )
+        store.write_record(store.batch_path(tmp_path, key), batch)
+    store.write_record(store.attempt_path(tmp_path / "b", "001-000"), attempt(key="b"))
+    return tmp_path
+
+
+def wanting(study: Path, *keys: str) -> Submission:
+    return Submission(
+        study_dir=study,
+        wanted=[run_of(study, key) for key in keys],
+        scheduler_name="slurm",
+        scheduler=Silent(folder=study / ".submitit"),
+        task_overrides=[],
+    )
+
+
+def damage(path: Path) -> None:
+    assert path.exists()
+    path.write_text("{")
+
+
+RECORDS: dict[str, Callable[[Path, str], Path]] = {
+    "submission": lambda study, key: study / key / "submissions" / "001" / "submission.json",
+    "attempt": lambda study, key: study / key / "attempts" / "001-000.json",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(RECORDS))
+def test_a_damaged_record_of_a_dropped_run_is_said_and_blocks_nothing(
+    kind: str, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(RECORDS[kind](study, "b"))
+    plan = wanting(study, "a", "c").plan()
+    assert [(row.run.key, row.action) for row in plan.rows] == [("a", "submit"), ("c", "submit")]
+    assert [status.key for status in plan.damaged] == ["b"]
+    assert plan.unwanted == []
+    ui.show_plan(plan, study, "slurm", everything=True)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no longer wanted, and left alone: x=b, " in said
+    assert "is damaged" in said
+
+
+def test_a_damaged_batch_of_a_dropped_run_that_never_started_is_said(study: Path) -> None:
+    (study / "b" / "attempts" / "001-000.json").unlink()
+    damage(store.batch_path(study, "b"))
+    plan = wanting(study, "a").plan()
+    assert [status.key for status in plan.damaged] == ["b"]
+
+
+def test_a_damaged_batch_of_a_dropped_run_that_started_hides_nothing(study: Path) -> None:
+    damage(store.batch_path(study, "b"))
+    plan = wanting(study, "a").plan()
+    assert plan.damaged == []
+
+
+@pytest.mark.parametrize("kind", ["submission", "batch"])
+def test_a_damaged_record_of_a_wanted_run_refuses_the_command(kind: str, study: Path) -> None:
+    damage(RECORDS[kind](study, "a") if kind in RECORDS else store.batch_path(study, "a"))
+    with pytest.raises(LauncherError, match="is damaged"):
+        wanting(study, "a", "c").plan()
+
+
+def test_a_damaged_attempt_of_a_wanted_run_refuses_the_command(study: Path) -> None:
+    damage(RECORDS["attempt"](study, "b"))
+    with pytest.raises(LauncherError, match="is damaged"):
+        wanting(study, "b").plan()
+
+
+def test_a_damaged_run_in_the_folder_of_a_wanted_one_refuses_the_command(study: Path) -> None:
+    damage(RECORDS["attempt"](study, "b"))
+    command = wanting(study, "a")
+    command.wanted = [replace(run_of(study, "d"), run_dir=study / "b")]
+    with pytest.raises(LauncherError, match="is damaged"):
+        command.plan()
+
+
+def test_a_damaged_dropped_run_stays_declared_as_unwanted(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(RECORDS["submission"](study, "b"))
+    looks: list[Path] = []
+    read = store.read_study
+
+    def noted(folder: Path) -> StudyRecord:
+        looks.append(folder)
+        return read(folder)
+
+    monkeypatch.setattr(store, "read_study", noted)
+    done = attempt(key="a", outcome="completed")
+    store.write_record(store.attempt_path(study / "a", "001-000"), done)
+    plan = wanting(study, "a").apply(lambda config: None, ())
+    assert looks == [study]
+    assert plan.to_submit() == []
+    record = Study(study).record
+    assert ([e.key for e in record.runs], [e.key for e in record.unwanted]) == (["a"], ["b"])
+
+
+def test_a_damaged_study_refuses_the_command(study: Path) -> None:
+    (study / "study.json").write_text(json.dumps([]))
+    with pytest.raises(StoreError):
+        wanting(study, "a").plan()
