@@ -24,8 +24,19 @@ class SamplesSeen(pl.Callback):
 
     def __init__(self, accumulation: int) -> None:
         self.count = 0
-        self.first_step: list[int] = []
+        self.first_step: list[int] | None = []
+        """None in a life that did not begin with the first step."""
         self._left = accumulation
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the count over all lives of a training."""
+        return {"count": self.count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.count = state_dict["count"]
+        if self.count:
+            self.first_step, self._left = None, 0
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -33,7 +44,7 @@ class SamplesSeen(pl.Callback):
         """Look at the batch itself, not at what a sampler promised."""
         indices: Mapping[str, Tensor] = batch
         self.count += len(indices["index"])
-        if self._left:
+        if self._left and self.first_step is not None:
             self._left -= 1
             self.first_step += indices["index"].tolist()
 
@@ -47,7 +58,7 @@ class RankReport:
     host: str
     weights_sha: str
     samples: int
-    first_step: tuple[int, ...]
+    first_step: tuple[int, ...] | None
 
 
 def check_ranks_agree(
@@ -70,7 +81,7 @@ def check_ranks_agree(
         host=socket.gethostname(),
         weights_sha=weights_sha(module),
         samples=seen.count,
-        first_step=tuple(seen.first_step),
+        first_step=None if seen.first_step is None else tuple(seen.first_step),
     )
     reports = _gather(mine)
     for report in reports:
@@ -105,7 +116,11 @@ def compare(reports: Sequence[RankReport], world_size: int, first_batch: Sequenc
             "ranks ended with different weights: "
             + ", ".join(f"rank {r.rank} has {r.weights_sha}" for r in reports)
         )
-    if sorted(i for report in reports for i in report.first_step) != sorted(first_batch):
+    if len({report.samples for report in reports}) != 1:
+        raise RuntimeError(f"ranks saw {[r.samples for r in reports]} samples")
+    if any(report.first_step is None for report in reports):
+        return  # an earlier life saw the first batch, and its end was compared
+    if sorted(i for r in reports for i in r.first_step or ()) != sorted(first_batch):
         raise RuntimeError("the ranks did not share the first batch: samples missing or doubled")
 
 

@@ -50,7 +50,7 @@ def score_planner(
     """
     if context.rank:
         return {}
-    planned = np.concatenate(list(_predict(module, splits, config)))
+    planned = np.concatenate(list(_predict(module, splits, config, context)))
     scores = score(splits.source, splits.test, planned)
     baseline = constant_velocity(splits.source.status[splits.test])
     still = score(splits.source, splits.test, baseline)
@@ -64,13 +64,14 @@ def score_planner(
 
 
 def _predict(
-    module: PlanningModule, splits: Splits, config: ExperimentConfig
+    module: PlanningModule, splits: Splits, config: ExperimentConfig, context: RunContext
 ) -> Iterator[npt.NDArray[np.float32]]:
     dataset = PlanningDataset(splits.source, splits.test, module.backbone.spec.sensors)
     loader = DataLoader(dataset, batch_size=PREDICTION_BATCH, num_workers=config.data.num_workers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     for batch in loader:
+        context.raise_if_stopping()
         on_device = {name: value.to(device) for name, value in batch.items()}
         yield module.predict(on_device).cpu().numpy()
 

@@ -48,13 +48,24 @@ class StepBatches(Sampler[list[int]]):
     max_steps: int
     rank: int = 0
     world_size: int = 1
-    first_step: int = 0
+    _done: int = 0
 
     def __len__(self) -> int:
-        return (self.max_steps - self.first_step) * self.split.accumulation
+        return self.max_steps * self.split.accumulation
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first `batches` micro-batches of the next pass; nothing is read for them.
+
+        Raises:
+            ValueError: they end in the middle of an optimizer step.
+        """
+        self._done, rest = divmod(batches, self.split.accumulation)
+        if rest:
+            raise ValueError(f"{batches} micro-batches are no whole number of optimizer steps")
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first_step, self.max_steps):
+        first, self._done = self._done, 0
+        for step in range(first, self.max_steps):
             batch = global_batch(self.num_samples, self.batch_size, self.seed, step)
             yield from rank_batches(batch, self.split, self.rank, self.world_size)
 

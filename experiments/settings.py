@@ -14,7 +14,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from launcher.errors import ConfigError, at_least, one_of
-from launcher.settings import DEFAULT_KEY_EXCLUDE, SWITCHES, ClusterConfig, ResourcesConfig
+from launcher.settings import (
+    DEFAULT_KEY_EXCLUDE,
+    SWITCHES,
+    ClusterConfig,
+    RecoveryConfig,
+    ResourcesConfig,
+)
 from launcher.settings import register as register_launchers
 
 POSES = 8
@@ -287,6 +293,7 @@ class RootConfig(ExperimentConfig):
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     requires: dict[str, Any] = field(default_factory=dict)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     paths: dict[str, str] = field(default_factory=dict)
     identity: IdentityConfig = field(default_factory=IdentityConfig)
     dry_run: bool = False
@@ -306,6 +313,7 @@ def register() -> None:
         cluster="${cluster}",
         resources="${resources}",
         requires="${requires}",
+        recovery="${recovery}",
         key_exclude="${identity.exclude}",
         shared_dir="${paths.output_dir}/prerequisites",
         validate=["experiments.preflight:check"],

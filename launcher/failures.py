@@ -12,7 +12,8 @@ from launcher.records import Outcome
 _PEER_LOST = re.compile(
     r"Connection (closed|reset) by peer|Connection refused|Broken pipe"
     r"|ncclRemoteError|NCCL .*(remote process|unhandled system error|timeout)"
-    r"|Socket Timeout|Timed out waiting .*ms for (recv|send)|Application timeout caused pair closure"
+    r"|Socket Timeout|Timed out waiting .*ms for (recv|send)"
+    r"|Application timeout caused pair closure"
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED_WORKER = re.compile(r"DataLoader worker .*(killed by signal: Killed|exited unexpectedly)")

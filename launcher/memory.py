@@ -27,7 +27,10 @@ def peak_memory_gb() -> float:
 
 
 def oom_kills() -> int:
-    """Processes of this job on this node that the kernel killed for lack of memory; 0 if unknown."""
+    """How many processes of this job the kernel killed on this node for lack of memory.
+
+    0 where no cgroup says.
+    """
     for path in _job_files("memory.events", "memory.oom_control"):
         try:
             found = re.search(r"^oom_kill (\d+)", path.read_text(), re.MULTILINE)

@@ -18,6 +18,7 @@ DEFAULT_KEY_EXCLUDE = (
     "cluster",
     "resources",
     "launcher",
+    "recovery",
     "paths",
     "tracking",
     "verbose",

@@ -33,7 +33,7 @@ def main() -> int:
         from launcher.job import SupersededError
 
         if isinstance(error, SupersededError):
-            print(f"launcher: {error}; this job does nothing", file=sys.stderr)
+            sys.stderr.write(f"launcher: {error}; this job does nothing\n")
         _leave_soon(1)
         return 1  # the record and the run's log have the traceback
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,15 +119,11 @@ class Study:
         """Curves of all runs in long form: run, key, attempt, step, metric, value.
 
         From every `metrics.csv` below the run folders, which is how Lightning's CSVLogger
-        names its file.
+        names its file. Steps that a later life of a run did again count once, as it did them.
         """
         import pandas as pd
 
-        parts = [
-            _history(entry, path)
-            for entry in self.record.runs
-            for path in sorted(Path(entry.run_dir).rglob("metrics.csv"))
-        ]
+        parts = [part for entry in self.record.runs for part in _histories(entry)]
         columns = ["run", "key", "attempt", "step", "metric", "value"]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
@@ -162,6 +159,28 @@ def flat_metrics(result: Any) -> dict[str, Any]:
     if isinstance(result, dict):
         return {str(name): value for name, value in result.items()}
     return {} if result is None else {"value": result}
+
+
+def _histories(entry: RunEntry) -> list[pd.DataFrame]:
+    """What the lives of a run logged; those of one logger lie beside each other."""
+    loggers: dict[Path, list[Path]] = {}
+    for path in Path(entry.run_dir).rglob("metrics.csv"):
+        loggers.setdefault(path.parent.parent, []).append(path)
+    parts = []
+    for _, paths in sorted(loggers.items()):
+        lives = [_history(entry, path) for path in sorted(paths, key=_natural)]
+        ends = float("inf")
+        kept = []
+        for life in reversed(lives):
+            kept.append(life[life["step"] < ends])
+            ends = min(ends, life["step"].min()) if len(life) else ends
+        parts += reversed(kept)
+    return parts
+
+
+def _natural(path: Path) -> list[int]:
+    """Order of `version_2` before `version_10`."""
+    return [int(digits) for digits in re.findall(r"\d+", path.parent.name)]
 
 
 def _history(entry: RunEntry, path: Path) -> pd.DataFrame:

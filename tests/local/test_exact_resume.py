@@ -98,9 +98,7 @@ class Vanish(StopAt):
 
 @pytest.mark.parametrize("step", [1, 4, 6, 7, 9, 12, 13])
 def test_a_life_that_vanishes_costs_at_most_the_interval(step: int, tmp_path: Path) -> None:
-    setting = Setting(
-        trainer={"max_epochs": 3}, recovery=RecoveryConfig(checkpoint_every_steps=3)
-    )
+    setting = Setting(trainer={"max_epochs": 3}, recovery=RecoveryConfig(checkpoint_every_steps=3))
     expected = live(setting, tmp_path / "undisturbed")
     with pytest.raises(KeyError):
         live(setting, tmp_path / "gone", Vanish(step))

@@ -1,6 +1,7 @@
 """Sample order is a function of seed and position; ranks share each batch without overlap."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,23 +33,22 @@ def test_ranks_and_accumulation_only_cut_the_same_batch(
     assert sorted(drawn) == sorted(batch.tolist())
 
 
-def batches(first_step: int = 0, rank: int = 0, world_size: int = 1) -> list[list[int]]:
-    return list(
-        StepBatches(
-            num_samples=10,
-            batch_size=4,
-            split=split_batch(4, world_size, 2),
-            seed=7,
-            max_steps=6,
-            rank=rank,
-            world_size=world_size,
-            first_step=first_step,
-        )
-    )
+def sampler() -> StepBatches:
+    """Six steps of two micro-batches."""
+    split = split_batch(4, 1, 2)
+    return StepBatches(num_samples=10, batch_size=4, split=split, seed=7, max_steps=6)
 
 
-def test_starting_later_gives_the_rest_of_the_same_stream() -> None:
-    assert batches(first_step=2) == batches()[2 * 2 :]
+def test_leaving_out_what_was_done_gives_the_rest_of_the_same_stream() -> None:
+    resumed = sampler()
+    resumed.skip(2 * 2)
+    assert list(resumed) == list(sampler())[2 * 2 :]
+    assert len(resumed) == len(list(resumed)) == 12  # the next pass is a whole one
+
+
+def test_half_an_optimizer_step_cannot_be_left_out() -> None:
+    with pytest.raises(ValueError, match="3 micro-batches"):
+        sampler().skip(3)
 
 
 def test_another_seed_gives_another_order() -> None:
