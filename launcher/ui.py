@@ -19,6 +19,7 @@ from launcher.files import seconds_since
 from launcher.states import RunStatus
 
 if TYPE_CHECKING:
+    from launcher.doctor import Diagnosis
     from launcher.plan import Plan
 
 out = Console(highlight=False, soft_wrap=True)
@@ -323,6 +324,28 @@ def show_run(
         _columns(lives, "attempt", "job_id", "host", "started", "ended", "outcome", "error"),
         "attempts",
     )
+
+
+def show_diagnosis(diagnosis: Diagnosis) -> None:
+    """Print why a run is where it is, life by life."""
+    console = out_console()
+    console.print(Text(diagnosis.name, style="bold"), Text(diagnosis.stands))
+    for life in diagnosis.lives:
+        console.print()
+        console.print(Text(life.title, style="bold"))
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        rows = {
+            "what happened": life.happened,
+            "how we know": "\n".join(life.known_by),
+            "what was done": "\n".join(life.done),
+            "what to do": life.todo,
+        }
+        for name, text in rows.items():
+            if text:
+                table.add_row(f"  {name}", Text(text))
+        console.print(table)
 
 
 def _columns(rows: Sequence[dict[str, Any]], *names: str) -> Table:

@@ -22,6 +22,7 @@ for command in (
     looking.list_studies,
     reading.logs,
     reading.show,
+    reading.doctor,
     acting.cancel,
     acting.retry,
     acting.resume,

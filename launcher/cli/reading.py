@@ -1,4 +1,4 @@
-"""`launch logs`, `launch show`."""
+"""`launch logs`, `launch show`, `launch doctor`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from launcher.cli.common import (
     print_json,
     scheduler_of,
 )
+from launcher.doctor import diagnose
 from launcher.errors import LauncherError
 from launcher.selection import select_one
 from launcher.states import FINAL, RunStatus
@@ -120,6 +121,24 @@ def show(
     ui.show_text("config" if other is None else f"config of {run.name} -> {other.name}", config)
     if run.outcome == "task_error" and lives and lives[-1].get("traceback"):
         ui.show_text("traceback", str(lives[-1]["traceback"]))
+
+
+def doctor(
+    words: Words = None,
+    study: StudyName = None,
+    root: Root = OUTPUTS,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a run: what happened in each life, how we know, what was done, what to do."""
+    picked = pick(words, study, root)
+    run = _one(picked, picked.study.status(scheduler_of(picked.study)))
+    lives = store.attempts(run.run_dir, key=run.key)
+    verdicts = [v for v in store.verdicts(run.run_dir) if v.key == run.key]
+    diagnosis = diagnose(run, lives, verdicts)
+    if as_json:
+        print_json(asdict(diagnosis))
+        return
+    ui.show_diagnosis(diagnosis)
 
 
 def config_text(run: RunStatus) -> str:
