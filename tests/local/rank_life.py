@@ -21,12 +21,13 @@ def main() -> None:
     stop = StopAt(int(sys.argv[2])) if len(sys.argv) > 2 and rank == 2 else None
     stopping.install()
     agreement.ASK_EVERY_S = 0.0  # each step, so that a stop comes where it is asked for
-    world = {"rank": rank, "local_rank": rank, "ranks_per_node": 4}
+    accelerator = os.environ.get("LIFE_ACCELERATOR", "cpu")
+    world = {"rank": rank, "local_rank": rank, "ranks_per_node": 4, "accelerator": accelerator}
     context = RunContext(run_dir=run_dir, key="key", name="n", attempt="a", **world)
     arguments = context.trainer_arguments()
     for name in ("default_root_dir", "enable_progress_bar", "enable_model_summary"):
         arguments.pop(name)
-    arguments["use_distributed_sampler"] = True
+    arguments |= {"use_distributed_sampler": True, "deterministic": True}
     end = live(SETTING, run_dir, stop, trainer_arguments=arguments, **world)
     (run_dir / f"end{rank}.json").write_text(json.dumps([end.digest, end.step, end.notes]))
 
