@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from launcher import context as run_context
 from launcher import files, resolvers, stopping, store, watch
 from launcher.context import RunContext
+from launcher.errors import LauncherError
 from launcher.failures import one_line, outcome_of, task_traceback
 from launcher.hydra_config import editable
 from launcher.memory import peak_memory_gb
@@ -89,27 +90,39 @@ class Attempt:
             SupersededError: the run was cancelled, or sent again in the meantime.
             RunStopped: it was asked to stop and did.
         """
-        sent = self._refuse_if_superseded()
+        sent = self.refuse_if_superseded()
         world = World.of_this_process()
         context = self._context(world)
         _settle_rendezvous(world)
         watch.start(context)
-        with open(self.payload, "rb") as file:
-            payload: Payload = pickle.load(file)
-        with open(self.config, "rb") as file:
-            config: DictConfig = pickle.load(file)
-        with editable(config):
-            config.hydra.job.id = world.job_id
-            if sent is not None:
-                for key, value in store.adjustments(self.run_dir, sent).config.items():
-                    OmegaConf.update(config, key, value, merge=False)
         try:
+            payload, config = self._frozen(sent, world, context)
             run_attempt(payload, config, context, job_id=world.job_id)
         except RunStopped:
             _conclude(context, world)
             raise
         finally:
             watch.stop()
+
+    def _frozen(
+        self, sent: SubmissionRecord | None, world: World, context: RunContext
+    ) -> tuple[Payload, DictConfig]:
+        """The task, and the config with what earlier lives had to change of it."""
+        try:
+            with open(self.payload, "rb") as file:
+                payload: Payload = pickle.load(file)
+            with open(self.config, "rb") as file:
+                config: DictConfig = pickle.load(file)
+        except Exception as error:
+            # The task's module raised while it was imported, or is not on this node.
+            _fail(context, _begin(context, world.job_id), error)
+            raise
+        with editable(config):
+            config.hydra.job.id = world.job_id
+            if sent is not None:
+                for key, value in store.adjustments(self.run_dir, sent).config.items():
+                    OmegaConf.update(config, key, value, merge=False)
+        return payload, config
 
     def _context(self, world: World) -> RunContext:
         return RunContext(
@@ -129,8 +142,15 @@ class Attempt:
             lead_s=self.lead_s,
         )
 
-    def _refuse_if_superseded(self) -> SubmissionRecord | None:
-        """The last line against two lives of one run, should two jobs of it ever be queued."""
+    def refuse_if_superseded(self) -> SubmissionRecord | None:
+        """The last line against two lives of one run, should two jobs of it ever be queued.
+
+        Returns:
+            The run's latest sending.
+
+        Raises:
+            SupersededError: the run was cancelled, or sent again in the meantime.
+        """
         latest = store.submission(self.run_dir)
         if latest is not None and self.token and latest.token != self.token:
             raise SupersededError(f"run {self.name} was sent again as number {latest.number}")
@@ -191,6 +211,36 @@ def run_attempt(
         Singleton.set_state(payload.singletons)
     setup_globals()
     resolvers.register()
+    record = _begin(context, job_id)
+    run_context.enter(context)
+    try:
+        returned = _run_hydra_job(payload.task_function, config, context)
+        value = returned.return_value  # raises what the task raised
+        _keep(context, returned)
+        _write(context, record, outcome="completed", result=_plain(value))
+        log.info("run %s completed", context.key)
+        return returned
+    except RunStopped as stopped:
+        watch.mark("leaving")
+        request = stopping.requested()
+        name = request.signal if request else None
+        log.info("run %s stopped after %s, as it was asked to", context.key, name)
+        _write(context, record, stop_signal=name, saved_step=stopped.step)
+        _mark_preempting()
+        raise
+    except BaseException as error:
+        watch.give_way()
+        _fail(context, record, error)
+        if isinstance(error, SystemExit):
+            # A task that calls sys.exit(0) half-way would look completed to SLURM.
+            raise RuntimeError(f"the task called sys.exit({error.code!r})") from error
+        raise
+    finally:
+        run_context.enter(None)
+
+
+def _begin(context: RunContext, job_id: str) -> AttemptRecord:
+    """The record of a life that has begun."""
     record = AttemptRecord(
         attempt=context.attempt,
         key=context.key,
@@ -201,41 +251,25 @@ def run_attempt(
         started=files.now(),
     )
     _write(context, record)
-    run_context.enter(context)
-    try:
-        returned = _run_hydra_job(payload.task_function, config, context)
-        value = returned.return_value  # raises what the task raised
-        _keep(context, returned)
-        _write(context, record, outcome="completed", result=_plain(value))
-        log.info("run %s completed", context.key)
-        return returned
-    except RunStopped as stopped:
-        request = stopping.requested()
-        name = request.signal if request else None
-        log.info("run %s stopped after %s, as it was asked to", context.key, name)
-        _write(context, record, stop_signal=name, saved_step=stopped.step)
-        _mark_preempting()
-        raise
-    except BaseException as error:
-        is_interrupted = isinstance(error, KeyboardInterrupt)
-        outcome = "cancelled" if is_interrupted else outcome_of(error, context.world_size)
-        trace = task_traceback(error)
-        request = stopping.requested()
-        _write(
-            context,
-            record,
-            outcome=outcome,
-            error=one_line(error),
-            traceback=trace,
-            stop_signal=request.signal if request else None,
-        )
-        log.error("run %s failed (rank %d)\n%s", context.key, context.rank, trace.rstrip())
-        if isinstance(error, SystemExit):
-            # A task that calls sys.exit(0) half-way would look completed to SLURM.
-            raise RuntimeError(f"the task called sys.exit({error.code!r})") from error
-        raise
-    finally:
-        run_context.enter(None)
+    return record
+
+
+def _fail(context: RunContext, record: AttemptRecord, error: BaseException) -> None:
+    """Record how a life failed, and let its traceback be the last thing in the log."""
+    is_interrupted = isinstance(error, KeyboardInterrupt)
+    trace = task_traceback(error)
+    request = stopping.requested()
+    _write(
+        context,
+        record,
+        outcome="cancelled" if is_interrupted else outcome_of(error, context.world_size),
+        error=one_line(error),
+        traceback=trace,
+        stop_signal=request.signal if request else None,
+    )
+    # What the user did wrong is one message; where it was raised does not help them.
+    shown = one_line(error) if isinstance(error, LauncherError) else trace.rstrip()
+    log.error("run %s failed (rank %d)\n%s", context.key, context.rank, shown)
 
 
 def _mark_preempting() -> None:

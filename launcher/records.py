@@ -88,7 +88,7 @@ class Adjustments(Record):
     mem_gb: float | None = None
     """Host memory of each node [GB]."""
     mem_first_gb: float | None = None
-    """What was asked before any change, which the rungs of the memory ladder are factors of [GB]."""
+    """What was asked before any change; the rungs of the memory ladder are factors of it [GB]."""
     exclude: list[str] = []
     """Nodes that are not to be used."""
 

@@ -409,6 +409,7 @@ class SafePoints(pl.Callback):
         if self._agreement is None:
             return
         step = trainer.global_step
+        watch.mark("saving", step)
         self._join()
         state = self._state(trainer, "end")
         if trainer.is_global_zero:

@@ -169,9 +169,13 @@ def live(
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[*(extra or []), *([stop] if stop else [])],
-        log_every_n_steps=1,
-        **{"accelerator": "cpu", "devices": 1, **(trainer_arguments or {})},
-        **setting.trainer,
+        **{
+            "accelerator": "cpu",
+            "devices": 1,
+            "log_every_n_steps": 1,
+            **(trainer_arguments or {}),
+            **setting.trainer,
+        },
     )
     try:
         trainer.fit(model, train, validation)
