@@ -268,7 +268,7 @@ def _fail(context: RunContext, record: AttemptRecord, error: BaseException) -> N
         stop_signal=request.signal if request else None,
     )
     # What the user did wrong is one message; where it was raised does not help them.
-    shown = one_line(error) if isinstance(error, LauncherError) else trace.rstrip()
+    shown = str(error) if isinstance(error, LauncherError) else trace.rstrip()
     log.error("run %s failed (rank %d)\n%s", context.key, context.rank, shown)
 
 

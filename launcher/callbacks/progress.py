@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.trainer.states import TrainerFn
 
 from launcher.files import now, write_json
 from launcher.memory import peak_memory_gb
@@ -52,6 +53,13 @@ class Progress(pl.Callback):
         if trainer.is_global_zero:
             self._write(trainer)
             self._log(trainer, time.monotonic())
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the true last step, however the training ends."""
+        if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING:
+            self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
         left_s = self._left_s(trainer, time.monotonic())

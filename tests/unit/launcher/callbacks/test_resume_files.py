@@ -17,6 +17,7 @@ import torch
 from launcher.callbacks import plain, resume_files
 from launcher.callbacks.resume_files import ResumeFiles
 from launcher.errors import LauncherError, StoreError
+from tests.programs import REPOSITORY
 
 
 @pytest.fixture
@@ -197,3 +198,14 @@ def test_a_copy_is_not_changed_by_the_training_that_goes_on() -> None:
 def test_what_is_not_data_is_refused_by_its_place(thing: Any) -> None:
     with pytest.raises(LauncherError, match=r"at `callbacks\.mine"):
         plain.encode({"callbacks": {"mine": [1, thing]}})
+
+
+def test_what_the_first_version_wrote_stays_readable() -> None:
+    folder = REPOSITORY / "tests" / "golden" / "v1" / "resume" / "fit-00"
+    files = ResumeFiles(folder=folder, key="5f3a0c9d1e2b", attempt="002-000", keep=2)
+    found = files.find()
+    assert found is not None
+    assert (found.step, found.world_size, found.accumulation) == (120, 1, 2)
+    state = files.load(found)
+    assert state["state_dict"]["weight"].tolist() == [0, 1, 2, 3]
+    assert state["launcher"]["place"] == "between batches"
