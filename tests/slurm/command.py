@@ -1,4 +1,4 @@
-"""The command line: up, down, status, env, shell, install."""
+"""The command line: up, down, status, env, shell, install, chaos."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from .chaos.arguments import add_arguments as add_chaos_arguments
 from .errors import LabError
 from .installation import install
 from .lab import Lab
@@ -49,6 +50,8 @@ def _make_parser() -> argparse.ArgumentParser:
         "--user", action="store_true", help="be the ordinary user, inside of its namespaces"
     )
     _add(commands, "install", _install, "install the packages it needs (Debian, Ubuntu)")
+    chaos = _add(commands, "chaos", _chaos, "do faults to trainings on labs, and show the outcome")
+    add_chaos_arguments(chaos)
     return parser
 
 
@@ -143,6 +146,13 @@ def _shell(parsed: argparse.Namespace, directory: Path) -> NoReturn:
 def _install(_: argparse.Namespace, _directory: Path) -> int:
     _say(f"{install()}\n")
     return _OK
+
+
+def _chaos(parsed: argparse.Namespace, _directory: Path) -> int:
+    # Needs the launcher's own packages; the other commands run without them.
+    from .chaos.command import run
+
+    return run(parsed)
 
 
 def _attach(directory: Path) -> Lab:
