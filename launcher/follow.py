@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from launcher import ui
 from launcher.scheduler.base import Scheduler
@@ -12,6 +16,8 @@ from launcher.studies import Study
 
 HEARTBEAT_S = 60.0
 """Without a terminal, a line is printed at least this often."""
+INTERRUPTED = 130
+"""Exit code after ctrl-C, as shells have it."""
 FEED_S = 30.0
 """Time between two tries to send what a submit limit left."""
 
@@ -46,7 +52,11 @@ def follow(
                 lines.show(statuses, time.monotonic() - started)
             else:
                 live.update(ui.status_table(list(enumerate(statuses))), refresh=True)
-            awaited = [s for s in statuses if s.key not in blocked and (not only or s.key in only)]
+            awaited = [
+                status
+                for status in statuses
+                if status.key not in blocked and (only is None or status.key in only)
+            ]
             if all(status.state in FINAL for status in awaited):
                 return statuses
             is_held = any(status.state == "held" for status in awaited)
@@ -54,6 +64,35 @@ def follow(
                 fed = time.monotonic()
                 feed()
             sleep(poll_s)
+
+
+def follow_or_leave(
+    study: Study, scheduler: Scheduler, poll_s: float, **options: Any
+) -> list[RunStatus]:
+    """Follow to the end, or until ctrl-C or SIGTERM: the scheduler says what becomes of the runs.
+
+    Raises:
+        SystemExit: it was interrupted.
+    """
+    try:
+        with _sigterm_interrupts():
+            return follow(study, scheduler, poll_s, **options)
+    except KeyboardInterrupt:
+        scheduler.interrupted(ui.say)
+        raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Within the block, SIGTERM is ctrl-C: local runs must not outlive `timeout 60 python ...`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and gets the signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Lines:

@@ -1,4 +1,4 @@
-"""Where the output of a run's job is: the files that submitit names by job and rank."""
+"""Where the output of a run's job is: files that are named by job and rank."""
 
 from __future__ import annotations
 
@@ -29,4 +29,5 @@ def _candidates(study: Study, run: RunStatus, rank: int) -> list[Path]:
         folder, stem = folder / name, process
     else:
         stem = run.job_id
-    return [folder / f"{stem}_{rank}_log.out", folder / f"{stem}_{rank}_log.err"]
+    ranks = [folder / f"{stem}_{rank}_log.out", folder / f"{stem}_{rank}_log.err"]
+    return [*ranks, folder / "controller.log"] if folder != study.path / ".submitit" else ranks

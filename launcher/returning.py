@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from launcher import store, ui
 from launcher.compose import WantedRun, load_function
 from launcher.errors import RunsFailedError
-from launcher.follow import follow
+from launcher.follow import follow_or_leave
 from launcher.scheduler.base import Scheduler
 from launcher.states import RunStatus
 from launcher.studies import Study
-
-INTERRUPTED = 130
-"""Exit code after ctrl-C, as shells have it."""
 
 
 def job_returns(
@@ -38,28 +32,10 @@ def job_returns(
         feed: Sends what a submit limit left.
     """
     poll_s = wanted[0].settings.poll_s
-    try:
-        with _sigterm_interrupts():
-            ended = follow(study, scheduler, poll_s, blocked=blocked, feed=feed)
-    except KeyboardInterrupt:
-        ui.say(scheduler.interrupted())
-        raise SystemExit(INTERRUPTED) from None
+    ended = follow_or_leave(study, scheduler, poll_s, blocked=blocked, feed=feed)
     report(study)
     statuses = {status.key: status for status in ended}
     return [_job_return(run, statuses[run.key], _summary(ended)) for run in wanted]
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Within the block, SIGTERM is ctrl-C: local runs must not outlive `timeout 60 python ...`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers, and gets the signals
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _job_return(run: WantedRun, status: RunStatus, summary: str) -> JobReturn:

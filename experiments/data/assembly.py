@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data.cache import folders_of, prepare
+from experiments.data.decoded import DecodedSensors
 from experiments.data.openscene import OpenSceneSource
 from experiments.data.source import SceneIndex, SceneSource
 from experiments.data.split import label_fraction, split_logs, strata_of, tokens_sha256
@@ -57,7 +58,8 @@ class Splits:
 def open_source(config: DataConfig) -> OpenSceneSource:
     """Prepare the data and index all its windows; raises ConfigError or DataError."""
     root = prepare(config)
-    return OpenSceneSource(config, folders_of(config, root))
+    kept = DecodedSensors.of(config, root) if config.source == "synthetic" else None
+    return OpenSceneSource(config, folders_of(config, root), kept)
 
 
 def _log_strata(index: SceneIndex) -> dict[str, str]:

@@ -36,8 +36,8 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             source: where windows come from.
             indices: rows of `source.index`.
             sensors: what to read of "image" and "lidar".
-            cache_decoded: read and decode everything now and keep it in memory. Processes
-                forked later share it. Worth it when all windows fit and are read many times.
+            cache_decoded: read and decode everything now, or share what was decoded before.
+                Worth it when all windows fit into memory and are read many times.
 
         Raises:
             ConfigError: an unknown sensor, or no windows.
@@ -50,9 +50,10 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             raise ConfigError(f"unknown sensor `{unknown[0]}`; legal: {', '.join(SENSORS)}")
         if len(self.indices) == 0:
             raise ConfigError("the dataset has no windows")
-        self._decoded: dict[str, NDArray[np.generic]] = {}
+        self._decoded: dict[str, tuple[NDArray[np.generic], Indices]] = {}
         if cache_decoded:
-            self._decoded = self._decode_all()
+            frames = source.index.frame[self.indices]
+            self._decoded = {name: source.decoded(name, frames) for name in self.sensors}
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -68,7 +69,8 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
 
     def _sensor_tensors(self, n: int, i: int) -> dict[str, Tensor]:
         if self._decoded:
-            return {name: torch.from_numpy(kept[n].copy()) for name, kept in self._decoded.items()}
+            kept = self._decoded.items()
+            return {name: torch.from_numpy(array[rows[n]].copy()) for name, (array, rows) in kept}
         return {name: torch.from_numpy(array) for name, array in self._read(i).items()}
 
     def _read(self, i: int) -> dict[str, NDArray[np.generic]]:
@@ -78,15 +80,6 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             "lidar": sample.lidar,
         }
         return {name: array for name, array in arrays.items() if array is not None}
-
-    def _decode_all(self) -> dict[str, NDArray[np.generic]]:
-        kept: dict[str, NDArray[np.generic]] = {}
-        for n, i in enumerate(self.indices.tolist()):
-            for name, array in self._read(i).items():
-                if name not in kept:
-                    kept[name] = np.empty((len(self), *array.shape), array.dtype)
-                kept[name][n] = array
-        return kept
 
 
 class FrameDataset(Dataset[Tensor]):
@@ -100,7 +93,7 @@ class FrameDataset(Dataset[Tensor]):
         Args:
             source: where frames come from.
             frames: rows, such as `Splits.train_frames`.
-            cache_decoded: decode everything now and keep it in memory, as in PlanningDataset.
+            cache_decoded: decode everything now, as in PlanningDataset.
 
         Raises:
             ConfigError: there are no frames.
@@ -109,14 +102,15 @@ class FrameDataset(Dataset[Tensor]):
         if len(frames) == 0:
             raise ConfigError("the dataset has no frames")
         self.source, self.frames = source, np.asarray(frames, np.int64)
-        self._decoded: NDArray[np.uint8] | None = None
+        self._decoded: tuple[NDArray[np.uint8], Indices] | None = None
         if cache_decoded:
-            self._decoded = np.stack([source.image(frame) for frame in self.frames.tolist()])
+            self._decoded = source.decoded("image", self.frames)
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, n: int) -> Tensor:
         if self._decoded is not None:
-            return torch.from_numpy(self._decoded[n].copy())
+            array, rows = self._decoded
+            return torch.from_numpy(array[rows[n]].copy())
         return torch.from_numpy(self.source.image(int(self.frames[n])))

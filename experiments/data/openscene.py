@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data import bev, images, pcd
+from experiments.data.decoded import DecodedSensors
 from experiments.data.errors import DataError
 from experiments.data.frames import Floats, to_local, wrap
 from experiments.data.logs import FrameTable, concatenate, frame_table, read_log
@@ -26,6 +27,7 @@ from experiments.settings import COMMANDS, POSES, DataConfig
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Rows = NDArray[np.int64]
 _KEPT_LOGS = 4
 """Logs and maps kept in memory for scoring, which goes log by log."""
 
@@ -42,8 +44,15 @@ class Folders:
 class OpenSceneSource:
     """All windows of the logs in a folder; reads every log once, sensor files on demand."""
 
-    def __init__(self, config: DataConfig, folders: Folders) -> None:
+    def __init__(
+        self, config: DataConfig, folders: Folders, kept: DecodedSensors | None = None
+    ) -> None:
         """Index all logs below `folders.logs`.
+
+        Args:
+            config: sizes and window lengths.
+            folders: where logs, sensors and maps lie.
+            kept: where decoded sensors are kept; None decodes for this process alone.
 
         Raises:
             DataError: no logs, or one that is torn, too short or not finite.
@@ -52,6 +61,7 @@ class OpenSceneSource:
         if not paths:
             raise DataError(f"there is no log (*.pkl) in `{folders.logs}`")
         self._config, self._folders, self._paths = config, folders, paths
+        self._kept = kept
         tables = [frame_table(path, read_log(path)) for path in paths]
         _require_length(config, paths, tables)
         self._frames = concatenate(tables)
@@ -95,6 +105,13 @@ class OpenSceneSource:
         path = self._sensor_file(frame, "MergedPointCloud", self._frames.lidar[frame])
         config = self._config
         return bev.histogram(pcd.read(path), config.bev_px, config.bev_range_m)
+
+    def decoded(self, sensor: Sensor, frames: NDArray[np.int64]) -> tuple[NDArray[Any], Rows]:
+        """Return an array with the decoded `frames`, and the row of each; see `SceneSource`."""
+        read: Callable[[int], NDArray[Any]] = self.image if sensor == "image" else self.lidar
+        if self._kept is not None:
+            return self._kept.rows(sensor, len(self.frame_log), read), frames
+        return np.stack([read(frame) for frame in frames.tolist()]), np.arange(len(frames))
 
     def boxes(self, i: int) -> Traffic:
         """Return annotated objects of window `i`; see `SceneSource.boxes`."""

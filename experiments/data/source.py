@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,14 @@ class SceneSource(Protocol):
 
     def image(self, frame: int) -> NDArray[np.uint8]:
         """Return the stitched (3, H, W) image of any frame."""
+
+    def decoded(
+        self, sensor: Sensor, frames: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return an array with the decoded `frames`, and the row in it of each.
+
+        The array may be shared with other processes, and hold more; it is not to be written.
+        """
 
     def boxes(self, i: int) -> Traffic:
         """Return annotated objects of window `i`, now and at all its future frames."""

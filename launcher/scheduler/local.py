@@ -1,29 +1,38 @@
-"""Runs on this machine through submitit, as many at once as cores, memory and GPUs allow."""
+"""Runs on this machine, as many at once as cores, memory and GPUs allow.
+
+Each has a controller of its own (`launcher.controller`), which goes on when this process ends.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
+import pickle
 import socket
+import subprocess
+import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from launcher import store
+from launcher import files, store
 from launcher.errors import SubmissionError
 from launcher.job import Attempt
-from launcher.records import SubmissionRecord
+from launcher.records import Outcome, SubmissionRecord
 from launcher.scheduler.base import Job, JobStatus, environment
 from launcher.states import NO_OUTCOME
 from launcher.topology import Shape
 
-INTERRUPT_GRACE_S = 5.0
-"""How long an interrupted run may take to end [s]."""
+MODULE = "launcher.controller"
+SPLIT = "--split"
+"""Argument of it: keep what ranks write to stderr in a file of its own."""
+STOP_WAIT_S = 10.0
+"""How long a run may take to save and leave when it is cancelled or interrupted [s]."""
+CONCLUDE_WITHIN_S = 10.0
+"""How long a controller may take beyond its ranks, before it is killed with them [s]."""
 DEFAULT_MEM_GB = 2.0
 """Taken for a run that does not say how much memory it needs."""
 
@@ -90,16 +99,18 @@ class _Queued:
     sent: SubmissionRecord
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Running:
     queued: _Queued
-    handle: Any
+    controller: subprocess.Popen[bytes]
     gpus: list[int]
+    grown_gb: float = 0.0
+    """Memory that it got beyond its shape, after it had run out of it."""
 
 
 @dataclass(kw_only=True)
 class LocalScheduler:
-    """A pool of submitit's local jobs. Jobs start from `poll`, which the follower calls."""
+    """A pool of controllers. Runs start from `poll`, which the follower calls."""
 
     folder: Path
     capacity: Capacity = field(default_factory=Capacity.of_this_machine)
@@ -152,44 +163,67 @@ class LocalScheduler:
     def poll(self) -> dict[str, JobStatus]:
         """Collect what ended, start what fits, and say how all jobs are."""
         self._collect()
+        self._grow()
         self._start()
         statuses = {key: _process_status(job_id) for key, job_id in self._watched.items()}
         statuses.update(self._ended)
         statuses.update({key: JobStatus(state="running") for key in self._running})
         for queued in self._queued:
-            blocked = any(not self._is_done(key) for key in queued.sent.after)
+            blocked = any(not self._is_done(key, queued.sent) for key in queued.sent.after)
             statuses[queued.sent.key] = JobStatus(state="waiting" if blocked else "pending")
         return statuses
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """End processes of this machine."""
-        _end([i for i in job_ids if _process_status(i).state == "running"])
+        """End runs of this machine; returns when they have left."""
+        _stop([c for c in map(_controller, job_ids) if c is not None])
 
-    def interrupted(self) -> str:
-        """Local runs end with the command that started them."""
+    def interrupted(self, say: Callable[[str], None]) -> None:
+        """Local runs stop with the command that started them; with a second ctrl-C at once."""
         self._queued.clear()
-        _end([f"{socket.gethostname()}/-/{r.handle.job_id}" for r in self._running.values()])
-        return "interrupted: the local runs were stopped; the same command starts them again"
+        self._collect()
+        running = [psutil.Process(r.controller.pid) for r in self._running.values()]
+        if running:
+            runs = "1 run" if len(running) == 1 else f"{len(running)} runs"
+            say(
+                f"stopping {runs} at a safe point, within {STOP_WAIT_S:g} s;"
+                " press ctrl-C again to kill"
+            )
+        try:
+            _stop(running)
+        except KeyboardInterrupt:
+            _kill(running)
+        say("interrupted: the local runs were stopped; the same command goes on with them")
 
     def _collect(self) -> None:
         for key, running in list(self._running.items()):
-            if not running.handle.done():
+            if running.controller.poll() is None:
                 continue
             del self._running[key]
             self.capacity.give_back(running.queued.sent.shape, running.gpus)
-            succeeded = _succeeded(running.handle)
-            self._ended[key] = JobStatus(state="ended", reason="" if succeeded else NO_OUTCOME)
+            self.capacity.mem_gb += running.grown_gb
+            last = _last_outcome(running.queued.run_dir, key, running.queued.sent.number)
+            reason = "" if last == "completed" else NO_OUTCOME
+            self._ended[key] = JobStatus(state="ended", reason=reason)
+
+    def _grow(self) -> None:
+        """What a run may use more since it ran out of memory, others may use less."""
+        for running in self._running.values():
+            sent = running.queued.sent
+            now_gb = store.adjustments(running.queued.run_dir, sent).mem_gb or _mem_gb(sent.shape)
+            more_gb = now_gb - _mem_gb(sent.shape) - running.grown_gb
+            self.capacity.mem_gb -= more_gb
+            running.grown_gb += more_gb
 
     def _start(self) -> None:
         for queued in list(self._queued):
             sent = queued.sent
-            failed = [key for key in sent.after if self._has_failed(key)]
+            failed = [key for key in sent.after if self._has_failed(key, sent)]
             cancelled = store.cancelled(queued.run_dir)
             if cancelled is not None and cancelled.number == sent.number:
                 self._drop(queued, "cancelled")
             elif failed:
                 self._drop(queued, f"required run {failed[0]} failed")
-            elif all(self._is_done(key) for key in sent.after) and self._has_room(sent.shape):
+            elif self._has_room(sent.shape) and all(self._is_done(key, sent) for key in sent.after):
                 self._queued.remove(queued)
                 self._launch(queued)
 
@@ -202,53 +236,76 @@ class LocalScheduler:
             return False
         return self.capacity.holds(shape)
 
-    def _is_done(self, key: str) -> bool:
+    def _is_done(self, key: str, sent: SubmissionRecord) -> bool:
         if key in self._watched:
-            return _process_status(self._watched[key]).state == "ended"
+            return self._has_left(key) and _has_completed(key, sent)
         status = self._ended.get(key)
         return status is not None and not status.reason
 
-    def _has_failed(self, key: str) -> bool:
+    def _has_failed(self, key: str, sent: SubmissionRecord) -> bool:
+        if key in self._watched:
+            return self._has_left(key) and not _has_completed(key, sent)
         status = self._ended.get(key)
         return status is not None and bool(status.reason)
 
-    def _launch(self, queued: _Queued) -> None:
-        import submitit
+    def _has_left(self, key: str) -> bool:
+        return _process_status(self._watched[key]).state == "ended"
 
+    def _launch(self, queued: _Queued) -> None:
         sent = queued.sent
         gpus = self.capacity.take(sent.shape)
         # A process id may come back, and with it the files of an old job: one folder per job.
-        executor = submitit.LocalExecutor(self.folder / f"local-{uuid.uuid4().hex[:8]}")
-        executor.update_parameters(
-            timeout_min=sent.shape.timeout_min,
-            tasks_per_node=sent.shape.ranks_per_node,
-            gpus_per_node=sent.shape.gpus_per_node,
-            visible_gpus=gpus,
-            signal_delay_s=sent.parameters["signal_delay_s"],
-            stderr_to_stdout=sent.parameters["stderr_to_stdout"],
-        )
-        with submitit.helpers.clean_env(), environment(**_job_environment(sent)):
-            handle = executor.submit(Attempt.of(sent, queued.run_dir))
-        self._running[sent.key] = _Running(queued=queued, handle=handle, gpus=gpus)
-        job_id = f"{socket.gethostname()}/{executor.folder.name}/{handle.job_id}"
+        folder = self.folder / f"local-{uuid.uuid4().hex[:8]}"
+        controller = _start_controller(queued, folder, gpus)
+        self._running[sent.key] = _Running(queued=queued, controller=controller, gpus=gpus)
+        job_id = f"{socket.gethostname()}/{folder.name}/{controller.pid}"
         store.write_submission(queued.run_dir, sent.model_copy(update={"job_id": job_id}))
 
 
-def _end(job_ids: Sequence[str]) -> None:
-    """Interrupt processes with all their children, and kill what goes on.
+def _start_controller(
+    queued: _Queued, folder: Path, gpus: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that ctrl-C in a terminal reaches this process alone."""
+    from submitit.helpers import clean_env
 
-    Below `nohup ... &` of a script SIGINT is ignored, and by all that is started there.
-    """
-    processes: list[psutil.Process] = []
-    for job_id in job_ids:
+    sent = queued.sent
+    batch = folder / "batch.pkl"
+    files.write_bytes(batch, pickle.dumps([Attempt.of(sent, queued.run_dir)]), durable=False)
+    split = [] if sent.parameters["stderr_to_stdout"] else [SPLIT]
+    with (
+        clean_env(),
+        environment(**_job_environment(sent), CUDA_VISIBLE_DEVICES=",".join(map(str, gpus))),
+        open(folder / "controller.log", "wb") as log,
+    ):
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", MODULE, str(batch), *split],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _stop(controllers: Sequence[psutil.Process]) -> None:
+    """Ask controllers to end their runs, and kill those that do not in time."""
+    for controller in controllers:
         with contextlib.suppress(psutil.NoSuchProcess):
-            controller = psutil.Process(int(job_id.rpartition("/")[2]))
-            processes += [controller, *controller.children(recursive=True)]
-            controller.send_signal(signal.SIGINT)
-    _, alive = psutil.wait_procs(processes, timeout=INTERRUPT_GRACE_S)
-    for process in alive:
+            controller.terminate()
+    _, alive = psutil.wait_procs(controllers, timeout=STOP_WAIT_S + CONCLUDE_WITHIN_S)
+    _kill(alive)
+
+
+def _kill(controllers: Sequence[psutil.Process]) -> None:
+    """Have runs killed now; a controller that does not is killed, and what it started with it."""
+    for controller in controllers:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+            controller.terminate()  # the second time it does not wait
+    alive = controllers
+    with contextlib.suppress(KeyboardInterrupt):  # whoever presses it once more waits no longer
+        _, alive = psutil.wait_procs(controllers, timeout=CONCLUDE_WITHIN_S)
+    for controller in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            controller.kill()
 
 
 def _job_environment(sent: SubmissionRecord) -> dict[str, str]:
@@ -263,22 +320,34 @@ def _job_environment(sent: SubmissionRecord) -> dict[str, str]:
     }
 
 
-def _succeeded(handle: Any) -> bool:
-    """Whether every rank said so; a rank that vanished left no result."""
-    paths = [handle.task(rank).paths.result_pickle for rank in range(handle.num_tasks)]
-    if not all(path.exists() for path in paths):
-        return False
-    return all(handle.task(rank).exception() is None for rank in range(handle.num_tasks))
+def _has_completed(key: str, sent: SubmissionRecord) -> bool:
+    """Whether a run that `sent` requires says so."""
+    return any(_last_outcome(folder, key) == "completed" for folder in sent.inputs.values())
+
+
+def _last_outcome(run_dir: Path | str, key: str, number: int | None = None) -> Outcome | None:
+    lives = store.attempts(run_dir, number, key)
+    return lives[-1].outcome if lives else None
 
 
 def _process_status(job_id: str) -> JobStatus:
-    """Of a job that another launcher started; a process id may since belong to somebody else."""
+    """Of a job that another launcher started."""
     host, _, process = job_id.partition("/")
     if process and host != socket.gethostname():
         return JobStatus(state="unknown", reason=f"it runs on {host}; ask there")
+    return JobStatus(state="ended" if _controller(job_id) is None else "running")
+
+
+def _controller(job_id: str) -> psutil.Process | None:
+    """The controller of a job while it lives; its process id may since belong to another."""
+    host, _, process = job_id.partition("/")
+    if process and host != socket.gethostname():
+        return None
+    folder, _, number = process.partition("/")
     try:
-        command = psutil.Process(int(job_id.rpartition("/")[2])).cmdline()
-    except psutil.Error:
-        return JobStatus(state="ended")
-    alive = any("submitit.local._local" in word for word in command)
-    return JobStatus(state="running" if alive else "ended")
+        controller = psutil.Process(int(number))
+        command = controller.cmdline()
+    except (psutil.Error, ValueError):
+        return None
+    is_ours = MODULE in command and (folder == "?" or any(folder in word for word in command))
+    return controller if is_ours else None

@@ -6,13 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.programs import PLAIN_PROJECT, REPOSITORY, run
+from tests.programs import PLAIN_PROJECT, REPOSITORY, run, wait_for_file
 
 pytestmark = pytest.mark.local
 
@@ -69,10 +68,7 @@ def test_code_edited_after_submission_changes_nothing_that_is_queued(
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL)
     try:
-        started = project / "sweep" / "0" / "attempts" / "001-000.json"
-        deadline = time.monotonic() + 60
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_file(project, "sweep/0/attempts/001-000.json")
         (project / "helper.py").write_text('VALUE = "edited later"\n')
         (project / "conf" / "config.yaml").write_text(
             "x: 1\nfail: 2\nleave: null\nwait_for: null\n"
@@ -87,7 +83,7 @@ def test_code_edited_after_submission_changes_nothing_that_is_queued(
 
 def lives(project: Path, number: int) -> list[str]:
     folder = project / "sweep" / str(number) / "attempts"
-    return sorted(path.name for path in folder.glob("*.json"))
+    return sorted(path.name for path in folder.glob("???-???.json"))
 
 
 def test_finished_and_failed_runs_are_kept_when_the_command_is_issued_again(
@@ -238,10 +234,7 @@ def test_ctrl_c_stops_the_local_runs_and_the_same_command_finishes_them(project:
         command, cwd=project, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        started = project / "sweep" / "0" / "attempts" / "001-000.json"
-        deadline = time.monotonic() + 60
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_file(project, "sweep/0/attempts/001-000.json")
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=60)
     finally:
@@ -285,10 +278,7 @@ def test_a_folder_that_a_living_run_uses_is_not_given_to_another(project: Path) 
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL)
     try:
-        started = project / "sweep" / "0" / "attempts" / "001-000.json"
-        deadline = time.monotonic() + 60
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_file(project, "sweep/0/attempts/001-000.json")
         other = launch(project, "x=5")
         assert other.returncode == 2
         assert "is that of another run, `base`, which is running" in other.stderr

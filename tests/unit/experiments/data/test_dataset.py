@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from experiments.data import DataError, Splits
 from experiments.data.dataset import FrameDataset, PlanningDataset
+from experiments.data.decoded import DecodedSensors
 from experiments.settings import DataConfig
 from launcher.errors import ConfigError
 from tests.unit.experiments.data.worlds import open_copy, sensor_file
@@ -80,3 +83,23 @@ def test_frames_are_images_without_labels(splits: Splits) -> None:
 def test_a_dataset_without_frames_is_refused(splits: Splits) -> None:
     with pytest.raises(ConfigError, match="no frames"):
         FrameDataset(splits.source, splits.train_frames[:0])
+
+
+def test_what_was_decoded_once_is_read_by_the_next_without_its_files(
+    splits: Splits, recorded: DataConfig, tmp_path: Path
+) -> None:
+    kept = DecodedSensors(tmp_path / "decoded")
+    first = open_copy(recorded, kept)
+    frames = first.index.frame[:5]
+    images, rows = first.decoded("image", frames)
+    assert np.array_equal(images[rows[3]], splits.source.image(int(frames[3])))
+    sensor_file(recorded, 4, "CAM_F0").unlink()
+    again, _ = open_copy(recorded, kept).decoded("image", frames)
+    assert np.array_equal(again, images)
+    assert not again.flags.writeable
+
+
+def test_another_size_is_decoded_anew(tmp_path: Path) -> None:
+    sizes = [DataConfig(image_hw=(32, 128)), DataConfig(image_hw=(64, 128))]
+    folders = {DecodedSensors.of(config, tmp_path / "synthetic-1").folder for config in sizes}
+    assert len(folders) == 2
