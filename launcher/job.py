@@ -276,7 +276,7 @@ def _mark_preempting() -> None:
     """Tell Weights & Biases, where the task uses it, that this run will go on."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        wandb.mark_preempting()
+        wandb.run.mark_preempting()
 
 
 def _run_hydra_job(task: Any, config: DictConfig, context: RunContext) -> JobReturn:

@@ -27,6 +27,8 @@ class Agreement:
     def __init__(self, world_size: int, device: torch.device) -> None:
         self._world_size = world_size
         self._device = device
+        self.step_s = 0.0
+        """Time of an optimizer step, with all that lies between two [s]."""
         self._left = 1
         self._steps = 0
         self._asked_s = time.monotonic()
@@ -54,6 +56,7 @@ class Agreement:
             self._left = int(min(max(ASK_EVERY_S / max(step_s, 1e-6), 1), _MOST_STEPS))
         else:
             self._left = 1
+        self.step_s = step_s
         self._steps = 0
         self._asked_s = time.monotonic()
         return mine

@@ -24,7 +24,7 @@ from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signatu
 from launcher import context as run_context
 from launcher import stopping, watch
 from launcher.callbacks import buckets, loop_state, plain
-from launcher.callbacks.agreement import Agreement, Wishes
+from launcher.callbacks.agreement import ASK_EVERY_S, Agreement, Wishes
 from launcher.callbacks.loaders import Position, ResumableLoader, WatchedLoader
 from launcher.callbacks.resume_files import Manifest, ResumeFiles
 from launcher.context import RunContext
@@ -61,10 +61,11 @@ class SafePoints(pl.Callback):
         self._restore_at_validation: dict[str, Any] | None = None
         self._held: tuple[int, dict[str, Any]] | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._writing: Future[Manifest] | None = None
+        self._writing: Future[None] | None = None
         self._saved_step: int | None = None
         self._saved_s = time.monotonic()
         self._save_takes_s = 0.0
+        self._is_warned = False
         self._batches = 0
         """Training batches of this life."""
         self._seen_step = 0
@@ -239,17 +240,24 @@ class SafePoints(pl.Callback):
 
     def _ask_to_stop_in_time(self) -> None:
         """Stop by ourselves where the signal's lead is too short for what is left to do."""
-        ends_s = self._context.ends_s
-        if ends_s is None or stopping.requested() is not None:
+        ends_s, lead_s = self._context.ends_s, self._context.lead_s
+        if ends_s is None or stopping.requested() is not None or self._agreement is None:
             return
-        needed_s = 2 * self._save_takes_s + LEAVE_S
-        if needed_s > self._context.lead_s > 0 and time.time() > ends_s - needed_s:
+        needed_s = 2 * (self._agreement.step_s + self._save_takes_s) + ASK_EVERY_S + LEAVE_S
+        if needed_s <= lead_s:
+            return
+        if not self._is_warned:
+            self._is_warned = True
             log.warning(
-                "a checkpoint takes %.0f s, the scheduler announces the end %.0f s before: raise"
-                " hydra.launcher.signal_delay_s; training stops now",
+                "the scheduler announces the end %.0f s before, but a step takes %.1f s and a"
+                " checkpoint %.1f s: training stops %.0f s before instead; raise"
+                " hydra.launcher.signal_delay_s",
+                lead_s,
+                self._agreement.step_s,
                 self._save_takes_s,
-                self._context.lead_s,
+                needed_s,
             )
+        if time.time() > ends_s - needed_s:
             stopping.request("TIME")
 
     def _stop(self, step: int) -> None:
@@ -265,7 +273,6 @@ class SafePoints(pl.Callback):
         """Copy the state now; write it now, or beside the training that goes on."""
         trainer = self._trainer
         assert trainer is not None
-        began = time.monotonic()
         self._join()
         if step != self._saved_step:
             state = self._state(trainer, "between batches")
@@ -275,7 +282,6 @@ class SafePoints(pl.Callback):
                 self._write(step, state)
         if wait:
             self._join()
-            self._save_takes_s = max(self._save_takes_s, time.monotonic() - began)
         self._saved_s = time.monotonic()
         self._saved_step = step if not trainer.is_global_zero else self._saved_step
 
@@ -309,34 +315,36 @@ class SafePoints(pl.Callback):
         return encoded
 
     def _write(self, step: int, state: dict[str, Any], *, completed: bool = False) -> None:
+        self._writing = self._writer.submit(self._write_now, step, state, completed)
+
+    def _write_now(self, step: int, state: dict[str, Any], completed: bool) -> None:
         assert self._files is not None
         assert self._trainer is not None
-        self._writing = self._writer.submit(
-            self._files.write,
-            state,
-            step=step,
-            world_size=self._trainer.world_size,
-            accumulation=self._trainer.accumulate_grad_batches,
-            completed=completed,
-        )
-        self._writing.add_done_callback(self._written)
-
-    def _written(self, writing: Future[Manifest]) -> None:
-        error = writing.exception()
-        if error is None:
-            self._saved_step = writing.result().step
-            run_context.note(saved_step=self._saved_step)
+        began = time.monotonic()
+        try:
+            self._files.write(
+                state,
+                step=step,
+                world_size=self._trainer.world_size,
+                accumulation=self._trainer.accumulate_grad_batches,
+                completed=completed,
+            )
+        except StoreError as error:
+            # Training goes on: the checkpoint before is whole, and the next may find room.
+            log.error("the checkpoint of step %d could not be kept: %s", step, error)
             return
-        # Training goes on: the checkpoint before is whole, and the next may find room.
-        log.error("checkpoint not written: %s", error)
-        if not isinstance(error, StoreError):
-            log.error("this is a defect of the launcher", exc_info=error)
+        self._save_takes_s = max(self._save_takes_s, time.monotonic() - began)
+        self._saved_step = step
+        run_context.note(saved_step=step)
 
     def _join(self) -> None:
-        """Wait until the last checkpoint is on disk, or is known to be not."""
-        if self._writing is not None:
-            self._writing.exception()
-            self._writing = None
+        """Wait until the last checkpoint is on disk, or the disk has refused it.
+
+        Whatever else went wrong while it was written is a defect, and is raised here.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     # ---- validation -------------------------------------------------------------------------
 
@@ -430,6 +438,7 @@ class SafePoints(pl.Callback):
     ) -> None:
         """A checkpoint that is being written is finished first."""
         vars(trainer._checkpoint_connector).pop("resume_start", None)
+        vars(trainer.strategy).pop("process_dataloader", None)
         self._join()
 
 
