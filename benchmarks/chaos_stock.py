@@ -24,9 +24,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.slurm.chaos.faults import BY_NAME
+from tests.slurm.chaos.faults import BY_NAME, Fault
 from tests.slurm.chaos.launchers import LAUNCHERS, PERIOD_STEPS
-from tests.slurm.chaos.matrix import PARALLEL, Case, cases, run_matrix
+from tests.slurm.chaos.matrix import PARALLEL, Case, cases, impossible, run_matrix
 from tests.slurm.chaos.run import Result
 
 
@@ -56,7 +56,11 @@ def cell(case: Case, result: Result) -> str:
     return f"{ended}, {cost_of(result)} steps lost\n{result.state}, {lives} lives"
 
 
-def render(wanted: Sequence[Case], results: Sequence[Result]) -> Table:
+def render(
+    wanted: Sequence[Case],
+    results: Sequence[Result],
+    impossible: Sequence[tuple[Fault, int, str]],
+) -> Table:
     """One row per fault and rank count, one column per launcher."""
     names = list(dict.fromkeys(case.launcher.name for case in wanted))
     table = Table(title="the same faults to each launcher", show_lines=True)
@@ -71,6 +75,8 @@ def render(wanted: Sequence[Case], results: Sequence[Result]) -> Table:
     for fault, ranks in dict.fromkeys((case.fault.name, case.ranks) for case in wanted):
         cells = [found[fault, ranks, name] for name in names]
         table.add_row(f"{fault}\n{BY_NAME[fault].about}", str(ranks), *cells)
+    for kind, ranks, why in impossible:
+        table.add_row(f"{kind.name}\n{kind.about}", str(ranks), f"not applicable: {why}")
     return table
 
 
@@ -101,7 +107,7 @@ def main() -> int:
         console.print(f"[{time.monotonic() - began_s:5.0f} s] {text}", markup=False)
 
     results = run_matrix(wanted, say, parsed.parallel)
-    console.print(render(wanted, results))
+    console.print(render(wanted, results, impossible(names=parsed.only, ranks=ranks)))
     for launcher in launchers:
         console.print(f"{launcher.name}: {launcher.about}", markup=False)
     console.print(

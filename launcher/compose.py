@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from launcher import identity, resolvers
+from launcher import identity, recovery, resolvers
 from launcher.errors import ConfigError
 from launcher.hydra_config import editable, pickled, shared_store, without_hydra
 from launcher.settings import StudyLauncherConf
@@ -148,6 +148,7 @@ def _settings(config: DictConfig) -> StudyLauncherConf:
     if not isinstance(settings, StudyLauncherConf):
         raise ConfigError("`hydra.launcher` is not one of ours: hydra/launcher=slurm|local|debug")
     _check_stock_shape_keys(settings)
+    recovery.check(settings.recovery)
     return settings
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from launcher import batches, files, observing, sending, store, ui
-from launcher.follow import follow
+from launcher import batches, files, nodes, observing, sending, store, ui
+from launcher.follow import follow_or_leave
+from launcher.guard import told
 from launcher.lock import locked
 from launcher.records import BatchRecord, CancelRecord, RunEntry, SubmissionRecord
-from launcher.scheduler.base import Job, Scheduler
+from launcher.scheduler.base import Scheduler
 from launcher.scheduler.local import LocalScheduler
 from launcher.scheduler.slurm import SlurmScheduler
+from launcher.second_line import catch_up
 from launcher.states import RunStatus
 from launcher.studies import Study
-
-Frozen = list[tuple[Path, SubmissionRecord]]
-"""Frozen runs with their folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +25,8 @@ class Sent:
 
     runs: list[str] = field(default_factory=list)
     """Names of those that were sent."""
+    went_on: list[str] = field(default_factory=list)
+    """Names of those whose jobs were put back into the queue."""
     left: int = 0
     """How many the submit limit left."""
     failed: list[str] = field(default_factory=list)
@@ -87,45 +87,74 @@ def cancel(runs: Sequence[RunStatus], scheduler: Scheduler) -> None:
     scheduler.cancel([status.job_id for status in runs if status.job_id])
 
 
+def avoid_failing_nodes(study_dir: Path, scheduler: SlurmScheduler) -> None:
+    """Have what is sent from now on keep off nodes that failed in this study again and again."""
+    scheduler.avoid = nodes.failing(study_dir)
+    if scheduler.avoid:
+        ui.say(f"avoiding {', '.join(scheduler.avoid)}, which failed again and again in this study")
+
+
 def say_waiting(holder: str) -> None:
     """Another command has the study."""
     ui.say(f"{holder} has this study, or one that shares runs with it; waiting for it")
 
 
-def lock_folders(study: Study) -> list[Path]:
+def lock_folders(study_dir: Path, shared: Iterable[RunEntry]) -> list[Path]:
     """Folders that no other command may submit from: the study's, and those of shared runs."""
-    shared = [Path(entry.run_dir) for entry in study.record.prerequisites]
-    return [study.path.absolute(), *shared]
+    return [study_dir.absolute(), *(Path(entry.run_dir) for entry in shared)]
 
 
 def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
     """Send held runs, and failed ones: those of `keys`, or with None those without outcome."""
-    with locked(lock_folders(study), say_waiting) as descriptors:
+    folders = lock_folders(study.path, study.record.prerequisites)
+    with locked(folders, say_waiting) as descriptors:
         entries = study.entries()
         sent = observing.submissions(entries)
         if isinstance(scheduler, SlurmScheduler):
             scheduler.client.inherited = descriptors
+            avoid_failing_nodes(study.path, scheduler)
             adopt(sent.values(), scheduler)
         found = observing.statuses(entries, scheduler)
+        went_on: list[str] = []
+        if keys is None and isinstance(scheduler, SlurmScheduler):
+            went_on, found = _catch_up(entries, sent, found, scheduler)
         if keys is None:
-            keys = {k for k, s in found.items() if s.state == "failed" and s.outcome is None}
+            keys = {key for key, status in found.items() if status.is_lost}
         stuck = _stuck(entries, found, keys)
         renewed = [
             _renewed(entry, sent[entry.key]) for entry in entries if entry.key in keys - stuck
         ]
-        for _, record in renewed:
-            scheduler.forget(record.key)
-        held = {
-            key: sent[key]
-            for key, status in found.items()
-            if status.state == "held" and key not in stuck
-        }
-        folders = {entry.key: Path(entry.run_dir) for entry in entries}
+        held = [
+            (Path(entry.run_dir), sent[entry.key])
+            for entry in entries
+            if found[entry.key].state == "held" and entry.key not in stuck
+        ]
+        sending.hand_over(
+            study.path.absolute(),
+            renewed,
+            scheduler,
+            waiting=held,
+            completed={key for key, status in found.items() if status.state == "completed"},
+        )
+        due = [record.key for _, record in (*held, *renewed)]
         if isinstance(scheduler, LocalScheduler):
-            waiting = [(folders[key], record) for key, record in held.items()]
-            return _run_here(study, scheduler, [*waiting, *_written(renewed)])
-        assert isinstance(scheduler, SlurmScheduler)
-        return _send(study, scheduler, found, held, renewed)
+            return _run_here(study, scheduler, due)
+        return replace(_sent(study, found, due), went_on=went_on)
+
+
+def _catch_up(
+    entries: Sequence[RunEntry],
+    sent: Mapping[str, SubmissionRecord],
+    found: Mapping[str, RunStatus],
+    scheduler: SlurmScheduler,
+) -> tuple[list[str], dict[str, RunStatus]]:
+    """Conclude what nobody concluded; names of the runs that go on by that, and how all stand."""
+    verdicts = catch_up(entries, sent, found)
+    for verdict in verdicts:
+        ui.say(f"{found[verdict.key].name}: {told(verdict)}")
+    on = {v.key for v in verdicts if v.acted and v.action in ("requeue", "requeue_changed")}
+    names = [found[key].name for key in found if key in on]
+    return names, observing.statuses(entries, scheduler) if verdicts else dict(found)
 
 
 def _stuck(
@@ -142,12 +171,24 @@ def _stuck(
 
 
 def _renewed(entry: RunEntry, sent: SubmissionRecord) -> tuple[Path, SubmissionRecord]:
-    """The next sending of a run: the same code and config under the next number."""
+    """The next sending of a run: the same code and config under the next number.
+
+    What earlier lives had to change, it has from the start.
+    """
+    learnt = store.adjustments(entry.run_dir, sent)
+    parameters = dict(sent.parameters)
+    shape = sent.shape
+    if learnt.mem_gb is not None:
+        shape = replace(shape, mem_gb=learnt.mem_gb)
+        parameters["mem"] = f"{round(learnt.mem_gb * 1024)}M"
+    if learnt.exclude:
+        words = [parameters.get("exclude"), *learnt.exclude]
+        parameters["exclude"] = ",".join(dict.fromkeys(filter(None, words)))
     changes = {
+        "adjustments": learnt,
+        "shape": shape,
+        "parameters": parameters,
         "number": sent.number + 1,
-        "token": "",
-        "index": 0,
-        "batch": None,
         "job_id": None,
         "submitted": files.now(),
         # What it required may have failed since, and be sent again with it.
@@ -156,62 +197,21 @@ def _renewed(entry: RunEntry, sent: SubmissionRecord) -> tuple[Path, SubmissionR
     return Path(entry.run_dir), sent.model_copy(update=changes)
 
 
-def _send(
-    study: Study,
-    scheduler: SlurmScheduler,
-    found: Mapping[str, RunStatus],
-    held: Mapping[str, SubmissionRecord],
-    renewed: Frozen,
-) -> Sent:
-    paths = [
-        *_batches(study, scheduler, renewed),
-        *map(Path, dict.fromkeys(r.batch for r in held.values() if r.batch)),
-    ]
-    sender = sending.Sender(
-        scheduler=scheduler,
-        completed={key for key, status in found.items() if status.state == "completed"},
-        known=scheduler.is_watching,
-    )
-    sender.send(paths)
-    now = observing.submissions(study.entries())
-    ids = batches.job_ids(now)
-    names = {key: status.name for key, status in found.items()}
-    due = [*held, *(record.key for _, record in renewed)]
+def _sent(study: Study, found: Mapping[str, RunStatus], due: Sequence[str]) -> Sent:
+    """Which of the runs that were due have a job now."""
+    ids = batches.job_ids(observing.submissions(study.entries()))
     return Sent(
-        runs=[names[key] for key in due if key in ids],
+        runs=[found[key].name for key in due if key in ids],
         left=sum(1 for key in due if key not in ids),
     )
 
 
-def _batches(study: Study, scheduler: SlurmScheduler, renewed: Frozen) -> list[Path]:
-    """New batches for runs that are sent again, one per shape."""
-    jobs = {record.key: (run_dir, record) for run_dir, record in renewed}
-    paths = []
-    for group in scheduler.groups([Job.of(record) for _, record in renewed]):
-        token = uuid.uuid4().hex[:12]
-        path = store.batch_path(study.path.absolute(), token)
-        frozen = []
-        for index, job in enumerate(group):
-            run_dir, record = jobs[job.key]
-            place = {"token": token, "index": index, "batch": str(path)}
-            frozen.append((run_dir, record.model_copy(update=place)))
-        paths.append(batches.create(study.path.absolute(), frozen, scheduler.batch_pickle(token)))
-    return paths
-
-
-def _written(frozen: Frozen) -> Frozen:
-    for run_dir, record in frozen:
-        store.write_submission(run_dir, record)
-    return frozen
-
-
-def _run_here(study: Study, scheduler: LocalScheduler, frozen: Frozen) -> Sent:
+def _run_here(study: Study, scheduler: LocalScheduler, due: Sequence[str]) -> Sent:
     """Local runs need a command that waits: this one."""
-    if not frozen:
+    if not due:
         return Sent()
-    scheduler.enqueue(frozen)
-    keys = {record.key for _, record in frozen}
-    ended = follow(study, scheduler, poll_s=0.5, only=keys)
+    keys = set(due)
+    ended = follow_or_leave(study, scheduler, poll_s=0.5, only=keys)
     return Sent(
         runs=[status.name for status in ended if status.key in keys],
         failed=[s.name for s in ended if s.key in keys and s.state != "completed"],

@@ -155,13 +155,17 @@ def status_of(
     current = [life for life in lives if sent and life.attempt.startswith(f"{sent.number:03d}-")]
     last = current[-1] if current else None
     cancelled = store.cancelled(entry.run_dir) if sent else None
-    state, reason = run_state(sent, last, job, cancelled)
+    concluded = store.verdicts(entry.run_dir, sent.number) if sent else []
+    verdict = concluded[-1] if concluded else None
+    standing = run_state(sent, last, job, cancelled, verdict)
     progress = store.progress(entry.run_dir) if last else {}
     status = RunStatus(
         key=entry.key,
         name=entry.name,
-        state=state,
-        reason=reason,
+        state=standing.state,
+        reason=standing.reason,
+        is_lost=standing.is_lost,
+        is_queued=job is not None and job.state in ("pending", "waiting"),
         job_id=job_id,
         attempts=len(lives),
         run_dir=entry.run_dir,
@@ -176,10 +180,13 @@ def status_of(
             commit=sent.commit,
             config_sha=sent.config_sha,
         )
+    if verdict is not None and (last is None or verdict.attempt >= last.attempt):
+        status = replace(status, outcome=verdict.outcome)
+    elif last is not None:
+        status = replace(status, outcome=last.outcome)
     if last is not None:
         status = replace(
             status,
-            outcome=last.outcome,
             started=last.started,
             ended=last.ended,
             node=(job.node if job is not None else "") or last.host,

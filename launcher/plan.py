@@ -152,6 +152,8 @@ def _decide(run: WantedRun, status: RunStatus, changes: list[str], rules: Rules)
         return PlanRow(run=run, state=state, action="submit", note="forced")
     if state == "done":
         return PlanRow(run=run, state=state, action="keep")
+    if state == "cancelled" and status.is_lost:
+        return PlanRow(run=run, state=state, action="submit", note="goes on after ctrl-C")
     if state == "cancelled":
         again = rules.failed == "retry"
         note = "again" if again else "stays cancelled; failed=retry sends it again"

@@ -153,6 +153,8 @@ class Submission:
         return manage.adopt(sent, self.scheduler, write=write)
 
     def _plan(self, dropped: Sequence[RunEntry], *, write: bool) -> Plan:
+        if not write and isinstance(self.scheduler, SlurmScheduler):
+            manage.avoid_failing_nodes(self.study_dir, self.scheduler)
         runs = with_required(self.wanted)
         one_of("hydra.launcher.unwanted", self.settings.unwanted, ("keep", "cancel"))
         rules = Rules(failed=self.settings.failed, force=self.settings.force)

@@ -75,9 +75,11 @@ def resume(study: OneStudy = None, root: Root = OUTPUTS) -> None:
 def _finish(sent: manage.Sent, name: str) -> None:
     if sent.failed:
         raise RunsFailedError(f"{len(sent.failed)} runs failed: {', '.join(sent.failed)}")
+    if sent.went_on:
+        ui.say(f"{len(sent.went_on)} go on under the same job id")
     if sent.runs:
         ui.say(f"sent {len(sent.runs)}: {', '.join(sent.runs[:8])}{' ...' * bool(sent.runs[8:])}")
-    else:
+    elif not sent.went_on:
         ui.say("nothing to send: every run is finished, on its way, or failed by itself")
     if sent.left:
         ui.say(f"{sent.left} more wait for your submit limit; launch resume {name}")

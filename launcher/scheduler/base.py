@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -81,8 +81,8 @@ class Scheduler(Poller, Protocol):
     def cancel(self, job_ids: Sequence[str]) -> None:
         """End jobs; those that have ended already are no error."""
 
-    def interrupted(self) -> str:
-        """The person who waits pressed ctrl-C: what became of the jobs, in one line."""
+    def interrupted(self, say: Callable[[str], None]) -> None:
+        """The person who waits pressed ctrl-C: say in a line what becomes of the jobs."""
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import SubmissionError, nearest
+from launcher.guard import shell_lines
 from launcher.records import SubmissionRecord
 from launcher.scheduler.base import Job, JobStatus
 from launcher.scheduler.client import (
@@ -20,6 +21,7 @@ from launcher.scheduler.client import (
     is_submit_limit,
     require_commands,
 )
+from launcher.scheduler.control import JobControl
 from launcher.settings import StudyLauncherConf
 from launcher.topology import Shape, sbatch_parameters
 
@@ -39,6 +41,8 @@ class SlurmScheduler:
     client: SlurmClient = field(default_factory=SlurmClient)
     max_array_size: int | None = None
     """MaxArraySize; None asks SLURM."""
+    avoid: Sequence[str] = ()
+    """Nodes that jobs shall not use, because they failed again and again."""
     _ids: dict[str, str] = field(default_factory=dict)
 
     def check(self, jobs: Sequence[Job]) -> None:
@@ -74,7 +78,15 @@ class SlurmScheduler:
             executor.parameters["additional_parameters"] = extra
         words = [executor.python, "-u", "-m", "launcher.start", str(self.batch_pickle(token))]
         command = " ".join([words[0], shlex.join(words[1:])])
-        return str(executor._make_submission_file_text(command, token))
+        text = str(executor._make_submission_file_text(command, token))
+        # For an array submitit renames all %j, those that are part of the folder's name too.
+        folder = _inside_quotes(self._log_folder)
+        return text.replace(folder.replace("%j", "%A_%a"), folder)
+
+    @property
+    def _log_folder(self) -> str:
+        """The folder as sbatch and srun want to be told it."""
+        return str(self.folder).replace("%", "%%")
 
     def batch_pickle(self, token: str) -> Path:
         """File of the attempts of a batch."""
@@ -132,9 +144,9 @@ class SlurmScheduler:
                     f"scancel failed: {done.reason}", hint="issue the command again"
                 )
 
-    def interrupted(self) -> str:
+    def interrupted(self, say: Callable[[str], None]) -> None:
         """Jobs outlive the command that follows them."""
-        return "stopped watching; the jobs go on, `launch status` shows them"
+        say("stopped watching; the jobs go on, `launch status` shows them")
 
     def _partitions(self) -> list[str]:
         done = self.client.run(["sinfo", "--noheader", "--format=%R"])
@@ -187,8 +199,16 @@ class SlurmScheduler:
         import submitit
 
         # SLURM expands % in the paths of its logs; submitit passes them on as they are.
-        executor = submitit.SlurmExecutor(self.folder, max_num_timeout=0)
-        parameters = {**job.parameters, "setup": _setup_lines(job)}
+        executor = submitit.SlurmExecutor(self._log_folder, max_num_timeout=0)
+        batch = shlex.quote(str(self.batch_pickle(token)))
+        setup = [*_setup_lines(job), *shell_lines(executor.python, batch)]
+        parameters = {**job.parameters, "setup": setup}
+        # Some sites do not requeue unless a job says so, and then nothing could put it back.
+        extra = parameters.get("additional_parameters", {})
+        if "no-requeue" not in extra:
+            parameters["additional_parameters"] = {"requeue": True, **extra}
+        if avoided := self._avoided(job):
+            parameters["exclude"] = ",".join(filter(None, [parameters.get("exclude"), *avoided]))
         parameters["comment"] = f"{parameters.get('comment') or ''} launcher:{token}".strip()
         after = [self._ids[key] for key in job.after if key in self._ids]
         if after and with_dependency:
@@ -198,6 +218,14 @@ class SlurmScheduler:
             parameters["additional_parameters"] = extra
         executor.update_parameters(**parameters)
         return executor
+
+    def _avoided(self, job: Job) -> list[str]:
+        """Nodes to avoid, unless too few would be left: then none."""
+        if not self.avoid:
+            return []
+        partition = str(job.parameters.get("partition") or "")
+        usable = {name for name, _ in JobControl(job_id="", client=self.client).nodes(partition)}
+        return list(self.avoid) if len(usable - set(self.avoid)) >= job.shape.nodes else []
 
 
 def parameters_of(settings: StudyLauncherConf, shape: Shape) -> dict[str, Any]:
@@ -231,6 +259,11 @@ def _setup_lines(job: Job) -> list[str]:
         # The ranks of a dead rank would wait for it until the time limit.
         "export SLURM_KILL_BAD_EXIT=1",
     ]
+
+
+def _inside_quotes(text: str) -> str:
+    """As `shlex.quote` writes it, without the quotes around."""
+    return text.replace("'", "'\"'\"'")
 
 
 def group_by_shape(jobs: Sequence[Job]) -> list[list[Job]]:

@@ -6,13 +6,13 @@ import pytest
 
 from tests.slurm.chaos.judge import problems
 from tests.slurm.chaos.launchers import OURS
-from tests.slurm.chaos.matrix import Case, cases, run_matrix
+from tests.slurm.chaos.matrix import Case, cases, impossible, run_matrix
 from tests.slurm.chaos.run import Result
 
 
 def _parameters() -> list["pytest.ParameterSet"]:
     third = {str(case) for case in cases([OURS], third=True)}
-    return [
+    possible = [
         pytest.param(
             case,
             id=f"{case.fault.name}-{case.ranks}",
@@ -20,6 +20,11 @@ def _parameters() -> list["pytest.ParameterSet"]:
         )
         for case in cases([OURS])
     ]
+    cannot = [
+        pytest.param(None, id=f"{fault.name}-{ranks}", marks=pytest.mark.skip(reason=why))
+        for fault, ranks, why in impossible()
+    ]
+    return possible + cannot
 
 
 @pytest.fixture(scope="module", name="results")
@@ -28,7 +33,7 @@ def _results(permit_slurm: None, request: pytest.FixtureRequest) -> dict[str, Re
     wanted = [
         item.callspec.params["case"]
         for item in request.session.items
-        if item.path == request.path and hasattr(item, "callspec")
+        if item.path == request.path and hasattr(item, "callspec") and item.callspec.params["case"]
     ]
     found = run_matrix(wanted, lambda text: sys.stderr.write(f"{text}\n"))
     return {str(case): result for case, result in zip(wanted, found, strict=True)}

@@ -13,6 +13,7 @@ from tests.programs import REPOSITORY
 from tests.slurm import Lab, LabOptions, temporary_lab
 from tests.slurm.layout import USER_NAME
 from tests.slurm.sweeps import copy_project, job_id, job_ids, launch, start, wait_until_running
+from tests.slurm.waiting import wait_until
 
 SLURM = ("hydra/launcher=slurm", "hydra.sweep.dir=outputs/sweep")
 HELD = "+hydra.launcher.additional_parameters.hold=true"
@@ -35,7 +36,7 @@ def states(lab: Lab, project: Path, *words: str) -> list[str]:
 def lives(project: Path, number: int) -> list[str]:
     """Attempts of a run."""
     folder = project / "outputs" / "sweep" / str(number) / "attempts"
-    return sorted(path.name for path in folder.glob("*.json"))
+    return sorted(path.name for path in folder.glob("???-???.json"))
 
 
 def escaped(path: Path) -> str:
@@ -136,18 +137,20 @@ def test_a_cancelled_run_stays_cancelled_until_somebody_retries_it(lab: Lab, pro
     assert states(lab, project) == ["cancelled"] * 3
 
 
-def test_a_run_that_vanished_is_sent_again_by_resume(lab: Lab, project: Path) -> None:
+def test_a_run_that_vanished_is_put_back_into_the_queue_by_resume(lab: Lab, project: Path) -> None:
     gate = project / "gate"
     submit(lab, project, "x=1", f"wait_for='{escaped(gate)}'")
     job = job_id(project / "outputs" / "sweep" / "0")
-    wait_until_running(lab, job)
-    lab.run(["scancel", job])  # not through us: nobody wrote down that it was meant
+    wait_until(lambda: lives(project, 0), "the task runs", 60)
+    # The batch script, and with it the guard, ends without a word.
+    lab.run(["scancel", "--signal=KILL", "--batch", job])
     lab.wait([job])
     assert states(lab, project) == ["failed"]
     lab.run(["touch", gate])
     resumed = launch(lab, project, "resume")
-    assert "sent 1: base" in resumed.stderr
-    lab.wait([job_id(project / "outputs" / "sweep" / "0")])
+    assert "1 go on under the same job id" in resumed.stderr
+    assert job_id(project / "outputs" / "sweep" / "0") == job
+    lab.wait([job])
     assert states(lab, project) == ["completed"]
 
 

@@ -11,7 +11,7 @@ from tests.slurm import LabError
 from .faults import BY_NAME
 from .judge import problems
 from .launchers import OURS
-from .matrix import cases, run_matrix
+from .matrix import cases, impossible, run_matrix
 from .table import red, render
 
 
@@ -32,10 +32,13 @@ def run(parsed: argparse.Namespace) -> int:
         console.print(f"[{time.monotonic() - began_s:5.0f} s] {text}", markup=False)
 
     results = run_matrix(wanted, say, parsed.parallel)
-    console.print(render(wanted, results))
+    cannot = [] if parsed.third else impossible(names=parsed.only, ranks=counts)
+    console.print(render(wanted, results, cannot))
     for case, result in zip(wanted, results, strict=True):
         if result.evidence and (parsed.evidence or problems(case.fault, result)):
             console.print(f"{case}:", *result.evidence, sep="\n  ", markup=False)
+        if problems(case.fault, result):
+            console.print(result.log, markup=False, highlight=False)
     count = red(wanted, results)
     console.print(f"{len(wanted)} cells, {count} red, {time.monotonic() - began_s:.0f} s")
     return int(count > 0)

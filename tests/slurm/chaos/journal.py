@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,23 @@ class Journal:
     def steps_reached(self) -> int:
         """How many different optimizer steps were executed."""
         return len({line["step"] for line in self.steps})
+
+    @property
+    def overlaps(self) -> list[tuple[str, str]]:
+        """Lives that executed steps after a later one had begun, each with that one."""
+        lives = self.lives
+        return [
+            (earlier, later)
+            for earlier, later in pairwise(lives)
+            if self._last_step_s(earlier) > self._began_s(later)
+        ]
+
+    def _began_s(self, life: str) -> float:
+        return float(min(line["time"] for line in self.ranks if line["life"] == life))
+
+    def _last_step_s(self, life: str) -> float:
+        times = (float(line["time"]) for line in self.steps if line["life"] == life)
+        return max(times, default=0.0)
 
     def steps_of(self, life: str) -> list[int]:
         """Steps that a life executed, in order."""

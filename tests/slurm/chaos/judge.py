@@ -10,7 +10,14 @@ def problems(fault: Fault, result: Result) -> list[str]:
     """All that is wrong with a case; nothing if it is green."""
     if result.problem:
         return [result.problem]
-    checks = (_wrong_end, _wrong_outcome, _wrong_state, _too_much_lost, _disturbed_neighbours)
+    checks = (
+        _wrong_end,
+        _wrong_outcome,
+        _wrong_state,
+        _too_much_lost,
+        _two_at_once,
+        _disturbed_neighbours,
+    )
     found = [text for check in checks if (text := check(fault, result))]
     if result.left_behind:
         found.append(f"left behind: {result.left_behind}")
@@ -45,6 +52,12 @@ def _too_much_lost(fault: Fault, result: Result) -> str:
     lives, lost = len(result.journal.lives), result.journal.steps_lost
     allowed = fault.most_lost * max(lives - 1, 0)
     return f"{lost} steps lost, at most {allowed} may be" if lost > allowed else ""
+
+
+def _two_at_once(fault: Fault, result: Result) -> str:
+    del fault
+    pairs = [f"{earlier} and {later}" for earlier, later in result.journal.overlaps]
+    return f"two lives at once: {', '.join(pairs)}" if pairs else ""
 
 
 def _disturbed_neighbours(fault: Fault, result: Result) -> str:

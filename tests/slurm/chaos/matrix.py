@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from tests.slurm import Lab, LabOptions, temporary_lab
+from tests.slurm import CommandFailedError, Lab, LabError, LabOptions, temporary_lab
 
 from .faults import FAULTS, Fault
 from .launchers import Launcher
-from .run import Result, reference, run_case
+from .run import Result, not_run, reference, run_case
 
 PARALLEL = 2
 """Cases at once: each rank takes most of a core while it starts."""
@@ -19,6 +19,8 @@ PARALLEL = 2
 Say = Callable[[str], None]
 Key = tuple[str, int, tuple[str, ...]]
 """An undisturbed run: kind of launcher, ranks, what it trains."""
+Undisturbed = str | LabError | CommandFailedError
+"""Hash of its final state, or why it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +47,21 @@ def cases(
         Case(fault=fault, ranks=count, launcher=launcher)
         for fault in FAULTS
         for count in ranks
-        if count in fault.ranks
+        if count not in fault.cannot_happen
         for launcher in launchers
         if (not names or fault.name in names) and (not third or count in fault.in_third)
+    ]
+
+
+def impossible(
+    *, names: Sequence[str] = (), ranks: Sequence[int] = (1, 4)
+) -> list[tuple[Fault, int, str]]:
+    """The cells that are asked for and cannot be, each with the reason."""
+    return [
+        (fault, count, fault.cannot_happen[count])
+        for fault in FAULTS
+        for count in ranks
+        if count in fault.cannot_happen and (not names or fault.name in names)
     ]
 
 
@@ -76,7 +90,7 @@ class Floor:
 class Bench:
     """One lab, and the undisturbed runs that the cases on it are compared with."""
 
-    def __init__(self, lab: Lab, known: dict[Key, str]) -> None:
+    def __init__(self, lab: Lab, known: dict[Key, Undisturbed]) -> None:
         self.lab = lab
         self.floor = Floor(lab)
         self._known = known
@@ -89,20 +103,26 @@ class Bench:
             key: pool.submit(reference, self.lab, case.launcher, case.ranks, case.fault.science)
             for key, case in missing.items()
         }
-        self._known.update({key: run.result() for key, run in runs.items()})
+        for key, run in runs.items():
+            try:
+                self._known[key] = run.result()
+            except (LabError, CommandFailedError) as error:
+                self._known[key] = error
 
     def run(self, case: Case) -> Result:
-        """Run one case on nodes of its own."""
+        """Run one case on nodes of its own; not if there is nothing to compare it with."""
+        sha = self._known.get(_key(case))
+        if isinstance(sha, Exception):
+            return not_run(case.launcher, case.fault, case.ranks, f"undisturbed: {sha}")
         count = 2 if case.ranks > 1 else 1
         total = len(self.lab.options.node_names)
         with self.floor.nodes(total if case.fault.is_alone else count) as nodes:
-            sha = self._known.get(_key(case))
             return run_case(self.lab, case.launcher, case.fault, case.ranks, nodes[:count], sha)
 
 
 def run_matrix(wanted: Sequence[Case], say: Say, parallel: int = PARALLEL) -> list[Result]:
     """Run all cases, in the order of their labs; each result is said as it comes."""
-    known: dict[Key, str] = {}
+    known: dict[Key, Undisturbed] = {}
     results: dict[Case, Result] = {}
     for options in _labs(wanted):
         group = [case for case in wanted if case.fault.lab == options]

@@ -119,6 +119,18 @@ def run_case(
     )
 
 
+def not_run(launcher: Launcher, fault: Fault, ranks: int, why: str) -> Result:
+    """The result of a case that was not begun."""
+    return Result(
+        fault=fault.name,
+        launcher=launcher.name,
+        ranks=ranks,
+        journal=Journal(ranks=[], steps=[], result=None),
+        state="-",
+        problem=why,
+    )
+
+
 def _carry_out(trial: Trial, fault: Fault) -> tuple[str, str]:
     """SLURM's state in the end, and what kept the case from being carried out."""
     try:

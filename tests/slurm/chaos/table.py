@@ -6,13 +6,18 @@ from itertools import groupby
 from rich.table import Table
 from rich.text import Text
 
+from .faults import Fault
 from .judge import problems
 from .matrix import Case
 from .run import Result
 
 
-def render(wanted: Sequence[Case], results: Sequence[Result]) -> Table:
-    """One row per case."""
+def render(
+    wanted: Sequence[Case],
+    results: Sequence[Result],
+    impossible: Sequence[tuple[Fault, int, str]] = (),
+) -> Table:
+    """One row per case, and one for each that cannot be."""
     table = Table(title="chaos: what each fault does to a run")
     for name in ("fault", "ranks", "attempts", "steps lost", "bit-identical", "outcome", "SLURM"):
         table.add_column(name, justify="right" if name in _NUMBERS else "left")
@@ -30,6 +35,8 @@ def render(wanted: Sequence[Case], results: Sequence[Result]) -> Table:
             result.state,
             verdict,
         )
+    for fault, ranks, why in impossible:
+        table.add_row(fault.name, str(ranks), *["-"] * 5, f"not applicable: {why}")
     return table
 
 
