@@ -31,7 +31,7 @@ from launcher.life import Life, LocalControl
 from launcher.records import Adjustments
 from launcher.scheduler.local import SPLIT, STOP_WAIT_S
 from launcher.stopping import EXIT_STOPPED
-from launcher.world import JOB_ID, RANK, RESTARTS
+from launcher.world import JOB_ID, PORT, RANK, RESTARTS
 
 POLL_S = 0.05
 """Time between two looks at the ranks [s]."""
@@ -144,6 +144,7 @@ class Controller:
             RANK: str(rank),
             RESTARTS: str(life.restart),
             JOB_ID: str(own),
+            PORT: str(life.port),
             "LAUNCHER_WORLD_SIZE": str(self.attempt.shape.ranks_per_node),
             "LAUNCHER_END_TIME": str(life.ends_s),
         }

@@ -16,6 +16,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.world import PORT, free_port
+
 if TYPE_CHECKING:
     from launcher.job import Attempt
     from launcher.lease import Lease
@@ -25,6 +27,7 @@ GO_ON = 0
 COMPLETED = 3
 """There is nothing to do: an earlier life completed the run."""
 REFUSED = 1
+_PORT_DESCRIPTOR = 3
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -37,8 +40,12 @@ def shell_lines(python: str, batch: str) -> list[str]:
     call = f"{python} -m launcher.guard"
     return [
         "trap : TERM",
-        # In one line, so that a `set -e` of the site's own lines changes nothing.
-        f"{call} before {batch} || case $? in {COMPLETED}) exit 0 ;; *) exit {REFUSED} ;; esac",
+        "exec 4>&1",
+        # In one line, so that a `set -e` of the site's own lines changes nothing. What it says
+        # goes to the log as ever; descriptor 3 brings the port.
+        f"{PORT}=$({call} before {batch} 3>&1 1>&4) ||"
+        f" case $? in {COMPLETED}) exit 0 ;; *) exit {REFUSED} ;; esac",
+        f"exec 4>&-; export {PORT}",
         f"trap '{_in_quotes(f'{call} after {batch}')} $?; exit $?' EXIT",
     ]
 
@@ -71,6 +78,7 @@ def before(attempt: Attempt) -> int:
         earlier = _conclude_earlier(attempt, sent) if _restart() else GO_ON
         if earlier == GO_ON:
             _take(attempt)
+            _tell_port()
     except (SupersededError, LauncherError) as error:
         _say(f"{error}; this job does nothing")
         return REFUSED
@@ -79,7 +87,7 @@ def before(attempt: Attempt) -> int:
 
 def _conclude_earlier(attempt: Attempt, sent: SubmissionRecord | None) -> int:
     """Conclude the lives of this job that nobody concluded, as when their node was lost."""
-    from launcher import store
+    from launcher import lease, store
     from launcher.concluding import conclude
 
     if sent is None:
@@ -88,6 +96,7 @@ def _conclude_earlier(attempt: Attempt, sent: SubmissionRecord | None) -> int:
     verdict: VerdictRecord | None = None
     for restart in range(_restart()):
         earlier = _attempt_id(attempt.number, restart)
+        lease.end(run_dir, earlier, waiting=lambda who: _say(f"waiting for {who}"))
         verdict = store.verdict(run_dir, earlier) or conclude(run_dir, earlier, by="guard")
         if verdict is None:
             _say(f"attempt {earlier} completed the run; this job does nothing")
@@ -158,6 +167,11 @@ def _take(attempt: Attempt) -> None:
     sys.stdout.write(f"{gathering.MARK} {name}{text}\n")
     sys.stdout.flush()
     gathering.mark(Path(mine.log), name, attempt.shape.world_size, text)
+
+
+def _tell_port() -> None:
+    """Choose where the ranks meet, here on the host of rank 0, and tell the batch script."""
+    os.write(_PORT_DESCRIPTOR, str(free_port()).encode())
 
 
 def _has_ended(holder: Lease) -> bool | None:

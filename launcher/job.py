@@ -14,7 +14,6 @@ import pickle
 import socket
 import sys
 import time
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,9 +167,7 @@ def _settle_rendezvous(world: World) -> None:
     """One address and port for all ranks, derived from the job, whatever was inherited."""
     is_alone = len(set(world.hostnames)) == 1
     os.environ["MASTER_ADDR"] = "127.0.0.1" if is_alone else world.hostnames[0]
-    # Another port in each life: the last one's may still be in use, or watched by its peers.
-    seed = f"{world.job_id}-{world.restart}"
-    os.environ["MASTER_PORT"] = str(20000 + zlib.crc32(seed.encode()) % 12000)
+    os.environ["MASTER_PORT"] = str(world.port)
 
 
 def _conclude(context: RunContext, world: World) -> None:

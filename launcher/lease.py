@@ -76,7 +76,11 @@ def take(
                 f"attempt {lease.attempt} of this run is job {holder.job_id}, not {lease.job_id}",
                 hint="was its script given to sbatch once more? `launch retry` sends a run again",
             )
-        is_free = holder is None or not _lives(run_dir, holder, has_ended)
+        ended = holder is None or has_ended(holder)
+        # SLURM may not answer; or it has lost a node, and the node not its processes.
+        is_free = holder is None or (
+            ended is not False and not _is_beating(run_dir, holder.attempt)
+        )
         if is_free and _link(run_dir, number + 1, lease):
             return
         if holder is not None and not is_free:
@@ -88,31 +92,71 @@ def take(
             if not is_told:
                 is_told = True
                 waiting(f"attempt {holder.attempt} (job {holder.job_id})")
+                if ended:
+                    _call_off(run_dir, holder.attempt)
         time.sleep(POLL_S)
 
 
-def _lives(run_dir: Path, holder: Lease, has_ended: Callable[[Lease], bool | None]) -> bool:
-    """Whether an attempt may still write into the folder of its run."""
-    if has_ended(holder) is False:
-        return True
-    # SLURM may not answer; or it has lost a node, and the node not its processes.
-    return store.verdict(run_dir, holder.attempt) is None and _is_beating(run_dir, holder.attempt)
+def end(
+    run_dir: Path,
+    attempt: str,
+    *,
+    waiting: Callable[[str], None],
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Have the ranks leave of a life that SLURM has given up, and wait until they have.
+
+    A node that SLURM has lost may not have lost its processes.
+
+    Raises:
+        TakenError: they live on.
+        StoreError: the disk refuses.
+    """
+    if not _is_beating(run_dir, attempt):
+        return
+    waiting(f"attempt {attempt}, which SLURM has given up")
+    _call_off(run_dir, attempt)
+    until = time.monotonic() + patience_s
+    while _is_beating(run_dir, attempt):
+        if time.monotonic() > until:
+            raise TakenError(
+                f"attempt {attempt} of this run still lives, on a node that SLURM has lost",
+                hint="end its processes there, then `launch retry`",
+            )
+        time.sleep(POLL_S)
+
+
+def _call_off(run_dir: Path, attempt: str) -> None:
+    """Tell the ranks of an attempt to leave, where they can still hear it."""
+    said = "SLURM has given this attempt up, and the run goes on elsewhere"
+    text = f"{said}; this rank leaves"
+    call = beats.Alarm(rank=0, time=beats.now(), outcome=None, error=said, text=text, missing=[])
+    beats.raise_alarm(run_dir, attempt, call)
 
 
 def _is_beating(run_dir: Path, attempt: str) -> bool:
-    """Whether a rank gave a sign of life just now, and none of leaving."""
+    """Whether a rank gave a sign of life just now, none of leaving, and after any verdict."""
     folder = beats.folder(run_dir, attempt)
     present_s = _present_s(run_dir)
+    concluded_s = _concluded_s(run_dir, attempt)
     for rank, beat in beats.read(run_dir, attempt).items():
         if beat.phase == beats.LEFT:
             continue
         try:
-            age_s = present_s - (folder / f"{rank}.json").stat().st_mtime
+            beat_s = (folder / f"{rank}.json").stat().st_mtime
         except FileNotFoundError:
             continue
-        if age_s < SILENT_S:
+        if present_s - beat_s < SILENT_S and beat_s > concluded_s:
             return True
     return False
+
+
+def _concluded_s(run_dir: Path, attempt: str) -> float:
+    """When an attempt was concluded, on the file server's clock; long ago if nobody did."""
+    try:
+        return store.verdict_path(run_dir, attempt).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _present_s(run_dir: Path) -> float:

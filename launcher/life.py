@@ -13,6 +13,7 @@ import psutil
 from launcher.records import Outcome
 from launcher.scheduler.facts import Account, JobFacts
 from launcher.stopping import EXIT_KILLED, EXIT_STOPPED
+from launcher.world import free_port
 
 AS_ASKED = (0, EXIT_STOPPED, EXIT_KILLED)
 """Exit codes of a rank that was asked to stop: it did, or the watch inside of it saw to it."""
@@ -25,6 +26,8 @@ class Life:
     restart: int
     ends_s: float
     """When the time limit comes, in seconds since the epoch."""
+    port: int = field(default_factory=free_port)
+    """Where rank 0 listens."""
     ranks: dict[int, int] = field(default_factory=dict)
     """Process -> rank, of those that are alive."""
     exits: dict[int, int] = field(default_factory=dict)

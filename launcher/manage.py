@@ -10,7 +10,7 @@ from launcher import batches, files, nodes, observing, sending, store, ui
 from launcher.follow import follow_or_leave
 from launcher.guard import told
 from launcher.lock import locked
-from launcher.records import BatchRecord, CancelRecord, RunEntry, SubmissionRecord
+from launcher.records import Adjustments, BatchRecord, CancelRecord, RunEntry, SubmissionRecord
 from launcher.scheduler.base import Scheduler
 from launcher.scheduler.local import LocalScheduler
 from launcher.scheduler.slurm import SlurmScheduler
@@ -117,7 +117,7 @@ def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
         found = observing.statuses(entries, scheduler)
         went_on: list[str] = []
         if keys is None and isinstance(scheduler, SlurmScheduler):
-            went_on, found = _catch_up(entries, sent, found, scheduler)
+            went_on, found = conclude_lost(entries, sent, found, scheduler)
         if keys is None:
             keys = {key for key, status in found.items() if status.is_lost}
         stuck = _stuck(entries, found, keys)
@@ -142,7 +142,7 @@ def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
         return replace(_sent(study, found, due), went_on=went_on)
 
 
-def _catch_up(
+def conclude_lost(
     entries: Sequence[RunEntry],
     sent: Mapping[str, SubmissionRecord],
     found: Mapping[str, RunStatus],
@@ -175,26 +175,29 @@ def _renewed(entry: RunEntry, sent: SubmissionRecord) -> tuple[Path, SubmissionR
 
     What earlier lives had to change, it has from the start.
     """
-    learnt = store.adjustments(entry.run_dir, sent)
-    parameters = dict(sent.parameters)
-    shape = sent.shape
-    if learnt.mem_gb is not None:
-        shape = replace(shape, mem_gb=learnt.mem_gb)
-        parameters["mem"] = f"{round(learnt.mem_gb * 1024)}M"
-    if learnt.exclude:
-        words = [parameters.get("exclude"), *learnt.exclude]
-        parameters["exclude"] = ",".join(dict.fromkeys(filter(None, words)))
+    again = with_learnt(sent, store.adjustments(entry.run_dir, sent))
     changes = {
-        "adjustments": learnt,
-        "shape": shape,
-        "parameters": parameters,
         "number": sent.number + 1,
         "job_id": None,
         "submitted": files.now(),
         # What it required may have failed since, and be sent again with it.
         "after": list(entry.requires.values()),
     }
-    return Path(entry.run_dir), sent.model_copy(update=changes)
+    return Path(entry.run_dir), again.model_copy(update=changes)
+
+
+def with_learnt(sent: SubmissionRecord, learnt: Adjustments) -> SubmissionRecord:
+    """A sending with what earlier lives had to change; it never asks for less memory by that."""
+    parameters = dict(sent.parameters)
+    shape = sent.shape
+    if learnt.mem_gb is not None and learnt.mem_gb > (shape.mem_gb or 0.0):
+        shape = replace(shape, mem_gb=learnt.mem_gb)
+        parameters["mem"] = f"{round(learnt.mem_gb * 1024)}M"
+    if learnt.exclude:
+        words = [parameters.get("exclude"), *learnt.exclude]
+        parameters["exclude"] = ",".join(dict.fromkeys(filter(None, words)))
+    changes = {"adjustments": learnt, "shape": shape, "parameters": parameters}
+    return sent.model_copy(update=changes)
 
 
 def _sent(study: Study, found: Mapping[str, RunStatus], due: Sequence[str]) -> Sent:

@@ -47,6 +47,8 @@ def catch_up(
 
 def _attempt_to_conclude(run_dir: Path, sent: SubmissionRecord, status: RunStatus) -> str | None:
     """The attempt that nobody concludes any more, None where none is left alone."""
+    if not (status.is_lost or status.is_queued):
+        return None
     known = store.verdicts(run_dir, sent.number)
     last = known[-1] if known else None
     if last is not None and last.acted is None and (status.is_lost or status.is_queued):

@@ -166,6 +166,10 @@ class Submission:
         intact = [entry for entry in others if entry.key not in damaged]
         adopted = self._adopt(needed.values(), intact, write=write)
         found = observing.statuses([*needed.values(), *intact], self.scheduler, adopted)
+        if write and not rules.force and isinstance(self.scheduler, SlurmScheduler):
+            sent = observing.submissions(entries)
+            asked = [*needed.values(), *intact]
+            _, found = manage.conclude_lost(asked, sent, found, self.scheduler)
         _refuse_occupied_folders(entries, occupants, found)
         _refuse_unknown(found.values())
         return make_plan(
@@ -226,13 +230,20 @@ class Submission:
             record = freeze_run(
                 run, job, code, number=number, token="", scheduler=self.scheduler_name
             )
-            frozen.append((run.run_dir, record))
+            frozen.append((run.run_dir, self._with_learnt(run, record)))
         self._is_complete = sending.hand_over(
             self.study_dir,
             frozen,
             self.scheduler,
             completed={row.run.key for row in plan.rows if row.state == "done"},
         )
+
+    def _with_learnt(self, run: WantedRun, record: SubmissionRecord) -> SubmissionRecord:
+        """What earlier lives of the run had to change, it has from the start; force forgets it."""
+        before = store.submission(run.run_dir, run.key)
+        if before is None or self.settings.force:
+            return record
+        return manage.with_learnt(record, store.adjustments(run.run_dir, before))
 
     def feed(self) -> None:
         """Send what the submit limit left, while following."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
 import time
+import zlib
 from dataclasses import dataclass
 
 RESTARTS = "LAUNCHER_RESTARTS"
 JOB_ID = "LAUNCHER_JOB_ID"
 RANK = "LAUNCHER_RANK"
 """Set by the local controller; SLURM's own variables count where they are absent."""
+PORT = "LAUNCHER_PORT"
+"""Where rank 0 listens: found free on its host by whoever starts the ranks."""
+_PORTS = range(20000, 32000)
+"""Below those that the kernel gives to outgoing connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,31 @@ class World:
             ends_s=float(end) if end else None,
         )
 
+    @property
+    def port(self) -> int:
+        """Where rank 0 listens, the same on all ranks and another one in each life."""
+        found = os.environ.get(PORT)
+        if found:
+            return int(found)
+        return _PORTS[zlib.crc32(f"{self.job_id}-{self.restart}".encode()) % len(_PORTS)]
+
     def ends_in_s(self, timeout_min: float) -> float:
         """Time left [s]; where nobody says when the limit comes, all of it from now."""
         return timeout_min * 60 if self.ends_s is None else self.ends_s - time.time()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, on this host and at this moment.
+
+    Raises:
+        OSError: none was found among many.
+    """
+    # Not the process's generator, which a task may have seeded.
+    for port in random.SystemRandom().sample(_PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port found for the ranks to meet")

@@ -237,7 +237,8 @@ def parameters_of(settings: StudyLauncherConf, shape: Shape) -> dict[str, Any]:
             parameters[name] = value
     parameters.update(
         job_name=settings.name,
-        signal_delay_s=settings.signal_delay_s,
+        # In a short job the announcement would come before the first step.
+        signal_delay_s=min(settings.signal_delay_s, shape.timeout_min * 60 // 2),
         stderr_to_stdout=settings.stderr_to_stdout,
         array_parallelism=settings.array_parallelism,
         additional_parameters=dict(settings.additional_parameters),

@@ -1,4 +1,4 @@
-"""Each fault of the matrix ends as the contract says; a third by default, all with `-m nightly`."""
+"""Each fault of the matrix ends as the contract says; a part by default, all with `-m nightly`."""
 
 import sys
 
@@ -8,6 +8,9 @@ from tests.slurm.chaos.judge import problems
 from tests.slurm.chaos.launchers import OURS
 from tests.slurm.chaos.matrix import Case, cases, impossible, run_matrix
 from tests.slurm.chaos.run import Result
+
+PARALLEL = 3
+"""Cases at once: most of their time they wait for SLURM."""
 
 
 def _parameters() -> list["pytest.ParameterSet"]:
@@ -29,13 +32,13 @@ def _parameters() -> list["pytest.ParameterSet"]:
 
 @pytest.fixture(scope="module", name="results")
 def _results(permit_slurm: None, request: pytest.FixtureRequest) -> dict[str, Result]:
-    """Results of all cases that were selected: together, for a lab takes two at once."""
+    """Results of all cases that were selected: together, for a lab takes several at once."""
     wanted = [
         item.callspec.params["case"]
         for item in request.session.items
         if item.path == request.path and hasattr(item, "callspec") and item.callspec.params["case"]
     ]
-    found = run_matrix(wanted, lambda text: sys.stderr.write(f"{text}\n"))
+    found = run_matrix(wanted, lambda text: sys.stderr.write(f"{text}\n"), PARALLEL)
     return {str(case): result for case, result in zip(wanted, found, strict=True)}
 
 

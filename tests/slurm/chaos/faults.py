@@ -95,7 +95,6 @@ FAULTS = (
         overrides=_steps_take(850),
         shape=Shape(ranks=1, timeout_min=1, lead_s=5),
         timeout_s=400,
-        in_third=frozenset({1}),
     ),
     Fault(
         name="preempt-grace",

@@ -81,6 +81,36 @@ def test_a_rank_that_left_and_a_life_that_was_concluded_are_no_signs_of_life(run
     take(run_dir, of("001-002"), ended=True)
 
 
+def test_a_life_that_goes_on_after_its_verdict_is_called_off(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "POLL_S", 0.01)
+    take(run_dir, of("001-000"), ended=None)
+    conclude(run_dir, "001-000")
+    verdict = store.verdict_path(run_dir, "001-000")
+    os.utime(verdict, (time.time() - 1, time.time() - 1))
+    beat(run_dir, "001-000")
+    with pytest.raises(TakenError, match="001-000"):
+        take(run_dir, of("001-001"), ended=True, patience_s=0.05)
+    assert beats.find_alarm(run_dir, "001-000") is not None
+
+
+def test_a_life_that_slurm_gave_up_is_called_off_before_it_is_concluded(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "POLL_S", 0.01)
+    told: list[str] = []
+    lease.end(run_dir, "001-000", waiting=told.append)
+    assert told == []
+    beat(run_dir, "001-000")
+    with pytest.raises(TakenError, match="a node that SLURM has lost"):
+        lease.end(run_dir, "001-000", waiting=told.append, patience_s=0.0)
+    assert told == ["attempt 001-000, which SLURM has given up"]
+    assert beats.find_alarm(run_dir, "001-000") is not None
+    beat(run_dir, "001-000", beats.LEFT)
+    lease.end(run_dir, "001-000", waiting=told.append)
+
+
 def test_a_second_job_of_the_same_attempt_is_refused(run_dir: Path) -> None:
     take(run_dir, of("001-000"), ended=None)
     with pytest.raises(TakenError, match="is job 1, not 2"):
