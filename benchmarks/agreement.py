@@ -56,7 +56,9 @@ def rank_main(folder: Path, rank: int) -> None:
 
     reach = Agreement.reach
     Agreement.reach = counted  # type: ignore[method-assign]
-    SafePoints._between_batches = timed("ours", SafePoints._between_batches)  # type: ignore[method-assign]
+    SafePoints._between_batches = timed(  # type: ignore[method-assign]
+        "ours", SafePoints._between_batches
+    )
     _TrainingEpochLoop._broadcast_sigterm_tensor = timed(  # type: ignore[method-assign]
         "lightning", _TrainingEpochLoop._broadcast_sigterm_tensor
     )
@@ -96,7 +98,7 @@ def main() -> int:
     share = worst["ours"] / worst["all"]
     lightning = worst["lightning"] / worst["all"]
     print(
-        f"{RANKS} ranks, {STEPS} steps of {STEP_S * 1e3:.0f} ms asked, {worst['all']:.1f} s in all\n"
+        f"{RANKS} ranks, {STEPS} steps of {STEP_S * 1e3:.0f} ms, {worst['all']:.1f} s in all\n"
         f"agreement (ours):       {share:8.3%} of the training time,"
         f" {worst['agreements']:.0f} agreements, the rank that waited longest\n"
         f"broadcast (Lightning's): {lightning:7.3%} of the training time, each batch\n"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def life(batch: str) -> None:
                 "first_s": ends[0] - began,
                 "cpu_s": cpu[0] - cpu_began,
                 "launcher_s": entered[0] - began,
-                "step_s": statistics.median(b - a for a, b in zip(ends, ends[1:], strict=False)),
+                "step_s": statistics.median(b - a for a, b in pairwise(ends)),
                 "resumed": context.notes()["resumed_step"],
             }
             sys.stdout.write(json.dumps(found) + "\n")
@@ -59,7 +60,7 @@ def life(batch: str) -> None:
 
     SafePoints.on_train_batch_end = on_train_batch_end  # type: ignore[method-assign]
     context.enter = entering
-    assert experiments.training and experiments.tasks and launcher.job
+    del experiments, launcher  # imported so that it is not timed
     sys.argv = ["start", batch]
     began, cpu_began = time.perf_counter(), time.process_time()
     start.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ class RunContext:
     """Folders of the finished runs that this one requires, by name."""
     recovery: RecoveryConfig | None = None
     """How the run survives; None where nothing starts it again, as in the debug launcher."""
+    began_s: float = field(default_factory=time.time)
+    """When this process began to be it, in seconds since the epoch."""
     ends_s: float | None = None
     """When the time limit ends this attempt, in seconds since the epoch."""
     lead_s: float = 0.0

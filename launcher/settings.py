@@ -117,7 +117,7 @@ class RecoveryConfig:
     micro_batch_key: str | None = None
     """Config key that is halved when a GPU runs out of memory; the effective batch must stay."""
     checkpoint_every_min: float = 10.0
-    """Most training time that a node failure can cost [min]."""
+    """Most training time that a node failure can cost [min]; less in the first minutes."""
     checkpoint_every_steps: int | None = None
     """Also save after so many optimizer steps."""
     keep_checkpoints: int = 2

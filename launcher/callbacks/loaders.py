@@ -134,6 +134,17 @@ class _Batches:
         self._owner.set_generators(after)
 
 
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Tell the samplers of a loader which epoch is being drawn.
+
+    Lightning does it after it has made the iterator, and workers begin to draw with that.
+    """
+    batches = getattr(loader, "batch_sampler", None)
+    for sampler in (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None)):
+        if callable(getattr(sampler, "set_epoch", None)):
+            sampler.set_epoch(epoch)
+
+
 def _generators(loader: Any) -> list[torch.Generator]:
     """Generators of its own that a loader draws from."""
     holders = (loader, getattr(loader, "sampler", None))

@@ -82,6 +82,8 @@ class ResumeFiles:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         with storing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
+            for rest in self.folder.glob(".step-*"):
+                rest.unlink(missing_ok=True)  # of a life that was killed while it wrote
             try:
                 digest, size = _save(state, temporary)
                 temporary.replace(path)
@@ -196,7 +198,7 @@ class _Hashing:
 
 
 def _save(state: dict[str, Any], path: Path) -> tuple[str, int]:
-    with open(path, "xb") as file:
+    with open(path, "wb") as file:
         hashing = _Hashing(file)
         try:
             torch.save(state, hashing)  # type: ignore[arg-type]

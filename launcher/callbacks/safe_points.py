@@ -25,7 +25,7 @@ from launcher import context as run_context
 from launcher import stopping, watch
 from launcher.callbacks import buckets, loop_state, plain
 from launcher.callbacks.agreement import ASK_EVERY_S, Agreement, Wishes
-from launcher.callbacks.loaders import Position, ResumableLoader, WatchedLoader
+from launcher.callbacks.loaders import Position, ResumableLoader, WatchedLoader, set_epoch
 from launcher.callbacks.resume_files import Manifest, ResumeFiles
 from launcher.context import RunContext
 from launcher.errors import LauncherError, StoreError
@@ -35,6 +35,8 @@ from launcher.stopping import RunStopped
 log = logging.getLogger("launcher.checkpoints")
 OURS = "launcher"
 """Entry of a checkpoint with what Lightning does not save."""
+FIRST_SAVE_S = 60.0
+"""Training time before the first periodic checkpoint; the next follow at growing distances [s]."""
 LEAVE_S = 10.0
 """Time to requeue and to leave after the last checkpoint [s]."""
 _HYPER_PARAMETERS = [
@@ -63,7 +65,7 @@ class SafePoints(pl.Callback):
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._saved_step: int | None = None
-        self._saved_s = time.monotonic()
+        self._saved_s = self._began_s = time.monotonic()
         self._save_takes_s = 0.0
         self._is_warned = False
         self._batches = 0
@@ -160,6 +162,7 @@ class SafePoints(pl.Callback):
         if self._loaded is None:
             return wrapped
         assert self._trainer is not None
+        set_epoch(loader, self._trainer.fit_loop.epoch_progress.current.processed)
         done = self._trainer.fit_loop.epoch_loop.batch_progress.current.completed
         is_exact = is_first and bool(self._loaded)
         if not is_exact:
@@ -187,7 +190,7 @@ class SafePoints(pl.Callback):
             return
         buckets.settle(trainer.strategy.model)
         self._agreement = Agreement(trainer.world_size, trainer.strategy.root_device)
-        self._saved_s = time.monotonic()
+        self._saved_s = self._began_s = time.monotonic()
         self._seen_step = trainer.global_step
         if self._loaded is None:
             self._state(trainer, "between batches")  # fails now rather than after an hour
@@ -235,7 +238,11 @@ class SafePoints(pl.Callback):
     def _is_save_due(self, step: int) -> bool:
         every = self._recovery.checkpoint_every_steps
         since = step - (self._saved_step or 0)
-        is_old = time.monotonic() - self._saved_s >= self._recovery.checkpoint_every_min * 60
+        now = time.monotonic()
+        # Often at first: most lives that end early end soon, and must not end with nothing.
+        interval_s = max(FIRST_SAVE_S, (now - self._began_s) / 2)
+        interval_s = min(interval_s, self._recovery.checkpoint_every_min * 60)
+        is_old = now - self._saved_s >= interval_s
         return (is_old or (every is not None and since >= every)) and since > 0
 
     def _ask_to_stop_in_time(self) -> None:
@@ -244,6 +251,8 @@ class SafePoints(pl.Callback):
         if ends_s is None or stopping.requested() is not None or self._agreement is None:
             return
         needed_s = 2 * (self._agreement.step_s + self._save_takes_s) + ASK_EVERY_S + LEAVE_S
+        # The first steps may compile, and say nothing about the others.
+        needed_s = min(needed_s, (ends_s - self._context.began_s) / 2)
         if needed_s <= lead_s:
             return
         if not self._is_warned:
@@ -274,16 +283,16 @@ class SafePoints(pl.Callback):
         trainer = self._trainer
         assert trainer is not None
         self._join()
-        if step != self._saved_step:
-            state = self._state(trainer, "between batches")
-            for logger in trainer.loggers:
-                logger.save()  # what a later life logs begins after this step
-            if trainer.is_global_zero:
-                self._write(step, state)
+        state = self._state(trainer, "between batches")
+        for logger in trainer.loggers:
+            logger.save()  # what a later life logs begins after this step
+        if trainer.is_global_zero:
+            self._write(step, state)
+        else:
+            self._saved_step = step
         if wait:
             self._join()
         self._saved_s = time.monotonic()
-        self._saved_step = step if not trainer.is_global_zero else self._saved_step
 
     def _state(self, trainer: pl.Trainer, place: Place) -> dict[str, Any]:
         """Everything that a later life needs, on the CPU; ranks above 0 only contribute."""

@@ -69,6 +69,14 @@ def test_workers_that_augment_stand_where_they_stood(step: int, tmp_path: Path) 
     assert live(setting, tmp_path / "stopped").digest == expected.digest
 
 
+@pytest.mark.parametrize("step", [2, 8, 12])
+def test_workers_that_draw_ahead_draw_the_order_of_their_epoch(step: int, tmp_path: Path) -> None:
+    setting = Setting(num_workers=1, by_epoch=True, trainer={"max_epochs": 3})
+    expected = live(setting, tmp_path / "undisturbed")
+    live(setting, tmp_path / "stopped", StopAt(step))
+    assert live(setting, tmp_path / "stopped").digest == expected.digest
+
+
 @pytest.mark.parametrize("batch", [0, 1])
 def test_a_stop_in_a_validation_repeats_it_and_nothing_else(batch: int, tmp_path: Path) -> None:
     setting = SETTINGS["steps with validation in between"]

@@ -16,7 +16,7 @@ import torch
 import torchmetrics
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from launcher import context, stopping
 from launcher.context import RunContext
@@ -112,6 +112,8 @@ class Setting:
     trainer: dict[str, Any] = field(default_factory=dict)
     own_generator: bool = False
     """Whether the loader shuffles with a generator of its own."""
+    by_epoch: bool = False
+    """Whether the order depends on the epoch that the sampler is told."""
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
 
 
@@ -128,10 +130,13 @@ class End:
 def loaders(setting: Setting) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation loader."""
     generator = torch.Generator().manual_seed(9) if setting.own_generator else None
+    points = Noisy(setting.samples)
+    sampler = DistributedSampler(points, num_replicas=1, rank=0) if setting.by_epoch else None
     train = DataLoader(
-        Noisy(setting.samples),
+        points,
         batch_size=setting.batch_size,
-        shuffle=True,
+        shuffle=sampler is None,
+        sampler=sampler,
         num_workers=setting.num_workers,
         generator=generator,
     )

@@ -209,3 +209,11 @@ def test_what_the_first_version_wrote_stays_readable() -> None:
     state = files.load(found)
     assert state["state_dict"]["weight"].tolist() == [0, 1, 2, 3]
     assert state["launcher"]["place"] == "between batches"
+
+
+def test_the_rest_of_a_killed_write_is_cleared_away(files: ResumeFiles) -> None:
+    write(files, 10)
+    rest = files.folder / ".step-000000020.ckpt.7"
+    rest.write_bytes(b"half")
+    write(files, 20)
+    assert not rest.exists()
