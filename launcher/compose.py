@@ -149,7 +149,14 @@ def _settings(config: DictConfig) -> StudyLauncherConf:
         raise ConfigError("`hydra.launcher` is not one of ours: hydra/launcher=slurm|local|debug")
     _check_stock_shape_keys(settings)
     recovery.check(settings.recovery)
+    recovery.check_keys(settings.recovery, lambda key: _has(config, key))
     return settings
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    absent = object()
+    found = OmegaConf.select(config, key, default=absent, throw_on_resolution_failure=False)
+    return found is not absent
 
 
 def _check_stock_shape_keys(settings: StudyLauncherConf) -> None:

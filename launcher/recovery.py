@@ -61,6 +61,31 @@ def check(config: RecoveryConfig) -> None:
         _check_rung(f"{where}.memory_ladder[{number}]", rung)
 
 
+def check_keys(config: RecoveryConfig, has: Callable[[str], bool]) -> None:
+    """Refuse config keys that are not there, which would be found out when memory has run out.
+
+    Args:
+        config: The settings.
+        has: Whether the composed config of a run has a dotted key.
+
+    Raises:
+        ConfigError: a key is unknown.
+    """
+    named = {
+        f"memory_ladder[{number}]": [key for key in rung if key != "mem"]
+        for number, rung in enumerate(config.memory_ladder)
+    }
+    named["micro_batch_key"] = [config.micro_batch_key] if config.micro_batch_key else []
+    for place, keys in named.items():
+        for key in keys:
+            if not has(key):
+                raise ConfigError(
+                    f"`hydra.launcher.recovery.{place}` names `{key}`, which the config of the run"
+                    " has not",
+                    hint="name a key of the config with dots, e.g. data.num_workers",
+                )
+
+
 def _known_outcome(key: str, outcome: str) -> None:
     if outcome in FINAL:
         raise ConfigError(

@@ -11,7 +11,7 @@ from launcher import recovery
 from launcher.errors import ConfigError
 from launcher.outcomes import Finding
 from launcher.records import Adjustments, VerdictRecord
-from launcher.recovery import Situation, decide
+from launcher.recovery import Situation, check_keys, decide
 from launcher.settings import RecoveryConfig
 
 VALUES = {"data.num_workers": 8, "trainer.micro_batch_size": 5, "data.cache": True, "mode": "a"}
@@ -209,3 +209,21 @@ def test_bad_settings_die_before_anything_is_sent(
         recovery.check(config(**changes))
     assert message in str(refused.value)
     assert hint in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"memory_ladder": [{"mem": 2.0}, {"data.workers": 0}]}, r"memory_ladder\[1\]"),
+        ({"micro_batch_key": "trainer.nope"}, "micro_batch_key"),
+    ],
+)
+def test_a_key_that_the_config_has_not_is_refused_at_submission(
+    values: dict[str, Any], place: str
+) -> None:
+    with pytest.raises(ConfigError, match=place):
+        check_keys(config(**values), {"data.num_workers"}.__contains__)
+
+
+def test_keys_that_the_config_has_pass() -> None:
+    check_keys(config(memory_ladder=[{"data.num_workers": 0}]), {"data.num_workers"}.__contains__)
