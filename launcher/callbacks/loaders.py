@@ -141,8 +141,9 @@ def set_epoch(loader: Any, epoch: int) -> None:
     """
     batches = getattr(loader, "batch_sampler", None)
     for sampler in (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None)):
-        if callable(getattr(sampler, "set_epoch", None)):
-            sampler.set_epoch(epoch)
+        tell = getattr(sampler, "set_epoch", None)
+        if callable(tell):
+            tell(epoch)
 
 
 def _generators(loader: Any) -> list[torch.Generator]:

@@ -162,7 +162,8 @@ class SafePoints(pl.Callback):
         if self._loaded is None:
             return wrapped
         assert self._trainer is not None
-        set_epoch(loader, self._trainer.fit_loop.epoch_progress.current.processed)
+        # The epoch that is being trained is not completed, whatever the place in it.
+        set_epoch(loader, self._trainer.fit_loop.epoch_progress.current.completed)
         done = self._trainer.fit_loop.epoch_loop.batch_progress.current.completed
         is_exact = is_first and bool(self._loaded)
         if not is_exact:

@@ -159,7 +159,8 @@ def test_a_disk_that_fills_up_within_a_write_is_named(
     files: ResumeFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """/dev/full refuses each write, inside of torch's writer."""
-    monkeypatch.setattr(resume_files, "open", lambda *_: open("/dev/full", "wb"), raising=False)
+    full = Path("/dev/full")
+    monkeypatch.setattr(resume_files, "open", lambda *_: full.open("wb"), raising=False)
     with pytest.raises(StoreError, match="No space left"):
         write(files, 20)
 
