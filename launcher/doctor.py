@@ -95,7 +95,7 @@ def _explain(
     outcome = verdict.outcome if verdict else life.outcome if life else None
     finding = Finding(title=_title(life, verdict), happened=_happened(run, outcome, is_last))
     known = list(verdict.evidence) if verdict else []
-    if life is not None and life.error:
+    if life is not None and life.error and not any(life.error in said for said in known):
         known.append(f"the task's last words: {life.error}")
     return Finding(
         title=finding.title,

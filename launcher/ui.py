@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,6 +28,8 @@ err = Console(
     stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 240
 )
 
+DIAGNOSIS_COLUMNS = 96
+"""Width of the text of a diagnosis."""
 SYMBOLS: dict[str, tuple[str, str]] = {
     "new": ("·", "dim"),
     "held": ("·", "yellow"),
@@ -333,19 +336,17 @@ def show_diagnosis(diagnosis: Diagnosis) -> None:
     for life in diagnosis.lives:
         console.print()
         console.print(Text(life.title, style="bold"))
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
         rows = {
-            "what happened": life.happened,
-            "how we know": "\n".join(life.known_by),
-            "what was done": "\n".join(life.done),
-            "what to do": life.todo,
+            "what happened": [life.happened],
+            "how we know": life.known_by,
+            "what was done": life.done,
+            "what to do": [life.todo],
         }
-        for name, text in rows.items():
-            if text:
-                table.add_row(f"  {name}", Text(text))
-        console.print(table)
+        for name, texts in rows.items():
+            lines = [line for text in texts for line in textwrap.wrap(text, DIAGNOSIS_COLUMNS)]
+            for number, line in enumerate(lines):
+                label = name if number == 0 else ""
+                console.print(Text.assemble((f"  {label:<15}", "dim"), line))
 
 
 def _columns(rows: Sequence[dict[str, Any]], *names: str) -> Table:
