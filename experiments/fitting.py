@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from experiments.models.planning import PlanningModule
 from experiments.sampling import StepBatches, rank_share
 from experiments.settings import ExperimentConfig, TrainerConfig
-from launcher.context import RunContext
+from launcher.context import RunContext, note
 from launcher.files import write_bytes
 from launcher.topology import BatchSplit, split_batch
 
@@ -80,7 +80,9 @@ def trainer(
     """The Trainer: the launcher decides devices, the config decides how long."""
     # Lightning advertises at this level; what it has to say as a warning still comes through.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    accumulation = batch_split(config, context).accumulation
+    split = batch_split(config, context)
+    accumulation = split.accumulation
+    note(micro_batch_size=split.micro_batch_size)
     every = min(config.val_every_steps, config.max_steps) * accumulation
     return pl.Trainer(
         **context.trainer_arguments(),

@@ -199,7 +199,8 @@ class _Run:
         word = self.recovery.policy.get(finding.outcome, "stop")
         if self.control is None or word == "stop":
             return {}
-        if word != "less_memory" and not finding.suspects:
+        is_failing = self.study_dir is not None and bool(nodes.failing(self.study_dir))
+        if word != "less_memory" and not finding.suspects and not is_failing:
             return {}
         partition = (evidence.job.partition if evidence.job is not None else "") or str(
             self.sent.parameters.get("partition") or ""
@@ -221,9 +222,14 @@ class _Run:
 
         path = store.submission_dir(self.run_dir, self.sent.number) / "config.yaml"
         try:
-            return OmegaConf.select(OmegaConf.load(path), key)
+            value = OmegaConf.select(OmegaConf.load(path), key)
         except (OSError, OmegaConfBaseException):
             return None  # as if there were no such key
+        lives = store.attempts(self.run_dir, self.sent.number)
+        used = lives[-1].micro_batch_size if lives else None
+        if key == self.recovery.micro_batch_key and used is not None and value is not None:
+            return min(value, used)  # an upper bound that is not reached need not be halved
+        return value
 
     def blame(self, verdict: VerdictRecord, finding: Finding) -> None:
         """Note for the whole study which nodes failed."""

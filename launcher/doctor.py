@@ -129,11 +129,14 @@ def _happened(run: RunStatus, outcome: Outcome | None, is_last: bool) -> str:
 def _done(verdict: VerdictRecord) -> list[str]:
     saved = verdict.saved_step
     done = [f"Step {saved} is saved."] if saved is not None else ["No checkpoint was saved."]
-    if verdict.failure:
+    if verdict.failure and verdict.acted:
+        done.append(f"The same job was queued again, but not changed: {verdict.failure}")
+    elif verdict.failure:
         done.append(f"It should have been queued again, but: {verdict.failure}")
     else:
         done.append(_DONE[verdict.action])
-    return done + ([f"Why: {verdict.note}."] if verdict.note else []) + _changes(verdict)
+    changes = [] if verdict.failure else _changes(verdict)
+    return done + ([f"Why: {verdict.note}."] if verdict.note else []) + changes
 
 
 def _changes(verdict: VerdictRecord) -> list[str]:
@@ -151,7 +154,7 @@ def describe(adjustments: Adjustments) -> list[str]:
 
 
 def _todo(run: RunStatus, outcome: Outcome | None, verdict: VerdictRecord | None) -> str:
-    if verdict is not None and verdict.failure:
+    if verdict is not None and verdict.failure and not verdict.acted:
         return "`launch resume` does what could not be done."
     if run.state in ("running", "pending", "waiting", "completed") or outcome == "completed":
         return "Nothing."

@@ -15,6 +15,10 @@ _PEER_LOST = re.compile(
     r"|Socket Timeout|Timed out waiting .*ms for (recv|send)"
     r"|Application timeout caused pair closure"
 )
+_GPU_OOM = re.compile(
+    r"CUDA out of memory|CUDA error: out of memory|HIP out of memory"
+    r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED_WORKER = re.compile(r"DataLoader worker .*(killed by signal: Killed|exited unexpectedly)")
 
@@ -24,6 +28,8 @@ def outcome_of(error: BaseException, world_size: int = 1) -> Outcome:
     for cause in _chain(error):
         name = type(cause).__name__
         if name == "OutOfMemoryError":  # torch's; this process may not have imported it
+            return "gpu_oom"
+        if _GPU_OOM.search(str(cause)):
             return "gpu_oom"
         if isinstance(cause, MemoryError):
             return "host_oom"

@@ -36,6 +36,16 @@ def storing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def set_aside(folder: Path) -> None:
+    """Rename a folder to the next free `<name>.<n>`, if it is there."""
+    if not folder.exists():
+        return
+    taken = {path.name for path in folder.parent.iterdir()}
+    number = next(n for n in range(1, len(taken) + 2) if f"{folder.name}.{n}" not in taken)
+    with storing(folder):
+        folder.rename(folder.with_name(f"{folder.name}.{number}"))
+
+
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a file beside its place and rename it there, so no reader sees half of it.
 

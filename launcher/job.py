@@ -38,6 +38,7 @@ from launcher.world import World
 
 log = logging.getLogger("launcher.job")
 
+_reported: BaseException | None = None
 VERDICT_PATIENCE_S = 90.0
 """How long the other ranks wait for rank 0 to conclude [s]; SLURM ends them sooner."""
 
@@ -120,6 +121,7 @@ class Attempt:
             config.hydra.job.id = world.job_id
             if sent is not None:
                 for key, value in store.adjustments(self.run_dir, sent).config.items():
+                    log.warning("%s=%s, because of how an earlier attempt ended", key, value)
                     OmegaConf.update(config, key, value, merge=False)
         return payload, config
 
@@ -253,8 +255,14 @@ def _begin(context: RunContext, job_id: str) -> AttemptRecord:
 
 def _fail(context: RunContext, record: AttemptRecord, error: BaseException) -> None:
     """Record how a life failed, and let its traceback be the last thing in the log."""
+    global _reported
     is_interrupted = isinstance(error, KeyboardInterrupt)
     trace = task_traceback(error)
+    # What the user did wrong is one message; where it was raised does not help them. It is said
+    # before it is recorded, for a disk that is full.
+    shown = str(error) if isinstance(error, LauncherError) else trace.rstrip()
+    log.error("run %s failed (rank %d)\n%s", context.key, context.rank, shown)
+    _reported = error
     request = stopping.requested()
     _write(
         context,
@@ -264,9 +272,11 @@ def _fail(context: RunContext, record: AttemptRecord, error: BaseException) -> N
         traceback=trace,
         stop_signal=request.signal if request else None,
     )
-    # What the user did wrong is one message; where it was raised does not help them.
-    shown = str(error) if isinstance(error, LauncherError) else trace.rstrip()
-    log.error("run %s failed (rank %d)\n%s", context.key, context.rank, shown)
+
+
+def was_reported(error: BaseException) -> bool:
+    """Whether the log has the error already, or the one that it was raised from."""
+    return _reported is not None and _reported in (error, error.__cause__)
 
 
 def _mark_preempting() -> None:
@@ -312,8 +322,8 @@ def _keep(context: RunContext, returned: JobReturn) -> None:
 
 
 def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
-    """Rank 0 keeps the record; another rank writes only its own failure, into its own file."""
-    if context.rank and ended.get("outcome") in (None, "completed"):
+    """Rank 0 keeps the record; another rank writes only how it ended, into its own file."""
+    if context.rank and ended.get("outcome") is None:
         return
     if ended:
         # Callbacks noted in the meantime which step was resumed, and which was saved.

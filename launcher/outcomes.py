@@ -96,11 +96,12 @@ class Evidence:
 
     @property
     def is_completed(self) -> bool:
-        """Whether the task returned on rank 0, and no other rank failed."""
-        done = self.record is not None and self.record.outcome == "completed"
-        return done and not any(
-            r.outcome not in (None, "completed") for r in self.failures.values()
-        )
+        """Whether the task returned on all ranks."""
+        record = self.record
+        if record is None or record.outcome != "completed":
+            return False
+        told = {rank for rank, other in self.failures.items() if other.outcome == "completed"}
+        return told == set(self.failures) and told >= set(range(1, record.world_size))
 
     @property
     def has_stopped_as_asked(self) -> bool:

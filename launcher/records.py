@@ -198,6 +198,8 @@ class AttemptRecord(Record):
     """Optimizer step of the checkpoint that it went on from; None where it began anew."""
     saved_step: int | None = None
     """Optimizer step of its last checkpoint that is safely on disk."""
+    micro_batch_size: int | None = None
+    """Samples that a rank held at once, where the task said so."""
     mem_peak_gb: float | None = None
     """Most host memory of the job on this node, or of the process where no cgroup says."""
     result: Any = None

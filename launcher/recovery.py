@@ -251,6 +251,8 @@ def _bounds(
             continue
         current = before.config.get(name, value(name))
         is_bound = _is_number(bound) and _is_number(current)
+        if current is None:
+            continue  # a config that knows no such key gains nothing by it
         if (current > bound) if is_bound else (current != bound):
             changed[name] = bound
     return changed
@@ -293,6 +295,8 @@ def _avoiding(
         return decision
     exclude = [*decision.adjustments.exclude, *added]
     left = None
+    if situation.usable_nodes is None and situation.failing_nodes:
+        return decision  # nobody says how many nodes there are: they might be all of them
     if situation.usable_nodes is not None:
         left = len(set(situation.usable_nodes) - set(exclude))
     if left is not None and left < situation.num_nodes:

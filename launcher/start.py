@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from launcher import stopping
@@ -30,12 +31,14 @@ def main() -> int:
         _leave_soon(EXIT_STOPPED)
         return EXIT_STOPPED
     except Exception as error:
-        from launcher.job import SupersededError
+        from launcher.job import SupersededError, was_reported
 
         if isinstance(error, SupersededError):
             sys.stderr.write(f"launcher: {error}; this job does nothing\n")
+        elif not was_reported(error):
+            traceback.print_exc()
         _leave_soon(1)
-        return 1  # the record and the run's log have the traceback
+        return 1
     return 0
 
 

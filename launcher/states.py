@@ -113,6 +113,11 @@ def _failed(last: AttemptRecord, job: JobStatus | None) -> Standing:
         return Standing("failed", last.error or "")
     if job.state == "running":
         return Standing("running", f"ending: {last.error or last.outcome}")
+    if job.state in ("pending", "waiting"):
+        # SLURM requeued it by itself, as when the node of the guard was lost.
+        return Standing(job.state, f"goes on after: {last.error or last.outcome}")
+    if job.state == "unknown":
+        return Standing("unknown", job.reason)
     return Standing("failed", last.error or "", is_lost=job.state == "ended")
 
 

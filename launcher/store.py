@@ -220,7 +220,7 @@ def attempts(
 
     With `key`, those of another run do not count: somebody copied them here.
 
-    A failure that only a rank above 0 could still write stands in for rank 0's silence.
+    A failure that only a rank above 0 wrote stands in for rank 0's silence, or its success.
     """
     prefix = "" if number is None else f"{number:03d}-"
     records: dict[str, AttemptRecord] = {}
@@ -230,7 +230,9 @@ def attempts(
             if key is not None and record.key != key:
                 continue
             known = records.get(record.attempt)
-            if known is None or known.outcome is None:
+            if ".rank" in name and record.outcome in (None, "completed"):
+                continue  # rank 0 speaks for those that did as it did
+            if known is None or known.outcome in (None, "completed"):
                 records[record.attempt] = record
     return list(records.values())
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from launcher import batches, catalog, files, manage, observing, sending, snapshot, store, ui
 from launcher.compose import WantedRun
@@ -226,6 +229,8 @@ class Submission:
         for job in jobs:
             run = runs[job.key]
             number = next_number(run)
+            if self.settings.force:
+                files.set_aside(run.run_dir / "checkpoints" / "resume")
             # The token is drawn when it is known what is sent together.
             record = freeze_run(
                 run, job, code, number=number, token="", scheduler=self.scheduler_name
@@ -243,7 +248,10 @@ class Submission:
         before = store.submission(run.run_dir, run.key)
         if before is None or self.settings.force:
             return record
-        return manage.with_learnt(record, store.adjustments(run.run_dir, before))
+        learnt = store.adjustments(run.run_dir, before)
+        # A key that the user has since set to something else is the user's again.
+        kept = {k: v for k, v in learnt.config.items() if _is_unchanged(k, run, before)}
+        return manage.with_learnt(record, learnt.model_copy(update={"config": kept}))
 
     def feed(self) -> None:
         """Send what the submit limit left, while following."""
@@ -253,6 +261,12 @@ class Submission:
     def _cancel_unwanted(self, plan: Plan) -> None:
         if self.settings.unwanted == "cancel" and plan.unwanted:
             manage.cancel(plan.unwanted, self.scheduler)
+
+
+def _is_unchanged(key: str, run: WantedRun, before: SubmissionRecord) -> bool:
+    with open(before.config, "rb") as file:
+        earlier: DictConfig = pickle.load(file)
+    return bool(OmegaConf.select(earlier, key) == OmegaConf.select(run.config, key))
 
 
 def next_number(run: WantedRun) -> int:

@@ -65,10 +65,23 @@ def _encode_array(value: np.ndarray[Any, Any], where: str) -> Any:
 
 
 def _encode_dict(value: dict[Any, Any], where: str) -> Any:
+    for key in value:
+        if not _is_plain_key(key):
+            raise LauncherError(
+                f"the training state has a key {key!r} of type `{type(key).__name__}` at"
+                f" `{where or '.'}`, which cannot be kept in a checkpoint that is safe to load",
+                hint="use strings or numbers as keys of what state_dict() returns",
+            )
     items = {k: encode(v, f"{where}.{k}" if where else str(k)) for k, v in value.items()}
     if isinstance(value, collections.OrderedDict):
         return collections.OrderedDict(items)
     return items
+
+
+def _is_plain_key(key: Any) -> bool:
+    if type(key) is tuple:
+        return all(map(_is_plain_key, key))
+    return type(key) in (str, int, float, bool, type(None))
 
 
 def _encode_sequence(value: Any, where: str) -> Any:

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import pickle
-from collections.abc import Callable
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
@@ -22,12 +22,13 @@ from typing import IO, Any
 import torch
 
 from launcher.callbacks import plain
-from launcher.errors import LauncherError, StoreError
+from launcher.errors import LauncherError
 from launcher.files import now, storing, write_bytes
 
 log = logging.getLogger("launcher.checkpoints")
 SCHEMA_VERSION = 1
 _CHUNK = 1 << 22
+_STEP = re.compile(r"step-(\d+)\.(ckpt|json)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Manifest:
             values = json.loads(path.read_text())
             known = {field.name for field in fields(cls)}
             return cls(**{name: value for name, value in values.items() if name in known})
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return None
 
 
@@ -100,7 +101,7 @@ class ResumeFiles:
         )
         content = json.dumps(asdict(manifest), indent=2) + "\n"
         write_bytes(path.with_suffix(".json"), content.encode())
-        self._prune()
+        self._prune(facts["step"])
         return manifest
 
     def path(self, step: int) -> Path:
@@ -109,8 +110,8 @@ class ResumeFiles:
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint or the rest of one, newest first."""
-        names = {path.stem for path in self.folder.glob("step-*.*")}
-        return sorted((int(name.removeprefix("step-")) for name in names), reverse=True)
+        found = (_STEP.fullmatch(path.name) for path in self.folder.glob("step-*"))
+        return sorted({int(match.group(1)) for match in found if match}, reverse=True)
 
     def find(self) -> Manifest | None:
         """The newest whole checkpoint; each newer one that is damaged is named in the log.
@@ -125,6 +126,7 @@ class ResumeFiles:
             if trouble:
                 damaged.append(step)
                 log.warning("checkpoint of step %d is not used: %s", step, trouble)
+                self._set_aside(step)
                 continue
             assert manifest is not None
             self._refuse_foreign(manifest)
@@ -174,8 +176,15 @@ class ResumeFiles:
                 hint="each run resumes its own checkpoints only; delete the folder to begin anew",
             )
 
-    def _prune(self) -> None:
-        for step in self.steps()[self.keep :]:
+    def _set_aside(self, step: int) -> None:
+        """Keep a damaged one for whoever looks into it, and out of the way of whole ones."""
+        for path in (self.path(step).with_suffix(".json"), self.path(step)):
+            if path.exists():
+                path.replace(path.with_name(f"{path.name}.damaged"))
+
+    def _prune(self, written: int) -> None:
+        others = [step for step in self.steps() if step != written]
+        for step in others[self.keep - 1 :]:
             for path in (self.path(step).with_suffix(".json"), self.path(step)):
                 path.unlink(missing_ok=True)
 
@@ -226,7 +235,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-Written = Callable[[Manifest], None]
-__all__ = ["Manifest", "ResumeFiles", "StoreError", "Written"]

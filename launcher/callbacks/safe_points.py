@@ -23,7 +23,7 @@ from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signatu
 
 from launcher import context as run_context
 from launcher import stopping, watch
-from launcher.callbacks import buckets, loop_state, plain
+from launcher.callbacks import buckets, loop_state, plain, rng
 from launcher.callbacks.agreement import ASK_EVERY_S, Agreement, Wishes
 from launcher.callbacks.loaders import Position, ResumableLoader, WatchedLoader, set_epoch
 from launcher.callbacks.resume_files import Manifest, ResumeFiles
@@ -61,6 +61,7 @@ class SafePoints(pl.Callback):
         self._loaded: dict[str, Any] | None = None
         self._place: Place = "between batches"
         self._restore_at_validation: dict[str, Any] | None = None
+        self._end: dict[str, Any] | None = None
         self._held: tuple[int, dict[str, Any]] | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
@@ -68,6 +69,8 @@ class SafePoints(pl.Callback):
         self._saved_s = self._began_s = time.monotonic()
         self._save_takes_s = 0.0
         self._is_warned = False
+        self._refused: StoreError | None = None
+        """Why the last checkpoint could not be kept."""
         self._batches = 0
         """Training batches of this life."""
         self._seen_step = 0
@@ -126,6 +129,7 @@ class SafePoints(pl.Callback):
         self._saved_step = self._seen_step = manifest.step
         # Lightning would go on after an early stop, which it does not save.
         trainer.should_stop = manifest.completed
+        self._end = ours if manifest.completed else None
         run_context.note(resumed_step=manifest.step, saved_step=manifest.step)
         log.info("goes on at step %d, which attempt %s saved", manifest.step, manifest.attempt)
         connector = trainer._checkpoint_connector
@@ -277,6 +281,8 @@ class SafePoints(pl.Callback):
         self._save(step, wait=True)
         if self._trainer.world_size > 1:
             dist.barrier()  # a rank that left would have the others killed while rank 0 writes
+        if self._refused is not None:
+            raise self._refused
         raise RunStopped(self._saved_step)
 
     def _save(self, step: int, *, wait: bool = False) -> None:
@@ -318,7 +324,8 @@ class SafePoints(pl.Callback):
             loop_state.between_batches(trainer, checkpoint)
         for name in _HYPER_PARAMETERS:
             checkpoint.pop(name, None)
-        checkpoint[OURS] = {"ranks": ranks, "place": place}
+        metrics = dict(trainer.callback_metrics) if place == "end" else {}
+        checkpoint[OURS] = {"ranks": ranks, "place": place, "metrics": metrics}
         if not trainer.is_global_zero:
             return {}
         encoded: dict[str, Any] = plain.encode(checkpoint)
@@ -342,7 +349,9 @@ class SafePoints(pl.Callback):
         except StoreError as error:
             # Training goes on: the checkpoint before is whole, and the next may find room.
             log.error("the checkpoint of step %d could not be kept: %s", step, error)
+            self._refused = error
             return
+        self._refused = None
         self._save_takes_s = max(self._save_takes_s, time.monotonic() - began)
         self._saved_step = step
         run_context.note(saved_step=step)
@@ -402,6 +411,8 @@ class SafePoints(pl.Callback):
                     logger.save()
                 self._write(step, state)
                 self._join()
+            if self._refused is not None:
+                raise self._refused
             raise RunStopped(self._saved_step)
         if Manifest.read(self._files.path(step).with_suffix(".json")) is not None:
             raise RunStopped(step)
@@ -433,6 +444,8 @@ class SafePoints(pl.Callback):
         if trainer.is_global_zero:
             self._write(step, state, completed=True)
             self._join()
+            if self._refused is not None:
+                raise self._refused
         self._agreement = None
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -440,6 +453,12 @@ class SafePoints(pl.Callback):
         watch.mark("evaluating")
         vars(trainer.strategy).pop("process_dataloader", None)
         self._join()
+        if self._end is not None and stage == "fit":
+            # Training had ended and was passed over: what follows it finds what it left.
+            end, self._end = self._end, None
+            trainer._logger_connector._callback_metrics.update(end["metrics"])
+            if len(end["ranks"]) == trainer.world_size:
+                rng.restore(end["ranks"][trainer.global_rank]["now"]["process"])
         if stage == "fit":
             self._loader = self._held = self._loaded = None
 

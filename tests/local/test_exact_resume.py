@@ -119,6 +119,7 @@ def test_a_training_that_had_ended_is_not_continued(tmp_path: Path) -> None:
     first = live(SETTINGS["epochs"], tmp_path)
     again = live(SETTINGS["epochs"], tmp_path)
     assert again.step == first.step == again.notes["resumed_step"]
+    assert (again.digest, again.metrics) == (first.digest, first.metrics)
 
 
 def test_an_early_stop_stays_one(tmp_path: Path) -> None:

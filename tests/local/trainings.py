@@ -125,6 +125,8 @@ class End:
     """Of weights, optimiser, schedule and generators; None if it was stopped."""
     step: int
     notes: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What the Trainer says at the end, which tasks return."""
 
 
 def loaders(setting: Setting) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -190,7 +192,8 @@ def live(
         noted = context.notes()
         context.enter(None)
         stopping.clear()
-    return End(digest(model, trainer), trainer.global_step, noted)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return End(digest(model, trainer), trainer.global_step, noted, metrics)
 
 
 def digest(model: pl.LightningModule, trainer: pl.Trainer) -> str:

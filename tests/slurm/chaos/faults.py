@@ -103,7 +103,7 @@ FAULTS = (
         outcomes=_PREEMPTED,
         most_lost=0,
         shape=Shape(ranks=1, partition="preempt"),
-        in_third=frozenset({1, 4}),
+        in_third=frozenset({4}),
     ),
     Fault(
         name="preempt-no-grace",

@@ -31,7 +31,7 @@ def record(after_min: float = 10, **changes: Any) -> AttemptRecord:
     return attempt(host="gl001", ended=stamp, **changes)
 
 
-def failed(outcome: str, error: str = "E: x", after_min: float = 10, **changes: Any) -> Any:
+def failed(outcome: str | None, error: str = "E: x", after_min: float = 10, **changes: Any) -> Any:
     return record(after_min, outcome=outcome, error=error, **changes)
 
 
@@ -240,6 +240,10 @@ def test_of_a_later_life_only_the_restart_says_something_of_this_one() -> None:
 def test_a_run_is_completed_unless_another_rank_failed() -> None:
     done = record(outcome="completed")
     assert evidence(record=done).is_completed
+    of_two = record(outcome="completed", world_size=2)
+    assert not evidence(record=of_two).is_completed  # rank 1 was cut off without a word
+    assert evidence(record=of_two, failures={1: failed("completed")}).is_completed
+    assert not evidence(record=of_two, failures={1: failed(None)}).is_completed
     other = evidence(record=done, failures={1: failed("task_error")})
     assert not other.is_completed
     assert classify(other).outcome == "task_error"

@@ -15,6 +15,7 @@ STARTED = AttemptRecord(
 )
 CANCELLED = CancelRecord(number=1, time="")
 DONE = STARTED.model_copy(update={"outcome": "completed"})
+CRASHED = STARTED.model_copy(update={"outcome": "crash", "error": "lost a peer"})
 FAILED = STARTED.model_copy(update={"outcome": "task_error", "error": "ValueError: x"})
 
 
@@ -33,6 +34,8 @@ def job(state: str, reason: str = "") -> JobStatus:
         (SENT, DONE, job("running"), ("completed", "")),
         (SENT, DONE, job("unknown"), ("completed", "")),
         (SENT, FAILED, job("ended"), ("failed", "ValueError: x")),
+        (SENT, CRASHED, job("pending"), ("pending", "goes on after: lost a peer")),
+        (SENT, CRASHED, job("unknown", "no answer"), ("unknown", "no answer")),
         (SENT, STARTED, job("ended", "OUT_OF_MEMORY"), ("failed", "OUT_OF_MEMORY")),
         (
             SENT,

@@ -99,3 +99,22 @@ def test_what_another_run_in_the_same_folder_returned_is_not_given_for_this_ones
     store.write_record(store.attempt_path(tmp_path, "002-000"), attempt(attempt="002-000"))
     assert store.returned(tmp_path, "k") is None
     assert store.returned(tmp_path, "other") == "of the other"
+
+
+def test_a_failed_rank_outranks_the_success_of_rank_zero(tmp_path: Path) -> None:
+    store.write_record(store.attempt_path(tmp_path, "001-000"), attempt(outcome="completed"))
+    for rank, outcome in ((1, "completed"), (2, "gpu_oom")):
+        store.write_record(
+            store.attempt_path(tmp_path, "001-000", rank=rank), attempt(outcome=outcome)
+        )
+    assert [life.outcome for life in store.attempts(tmp_path)] == ["gpu_oom"]
+
+
+def test_what_is_set_aside_never_replaces_what_was(tmp_path: Path) -> None:
+    files.set_aside(tmp_path / "resume")  # nothing there, nothing to do
+    for word in ("first", "second"):
+        (tmp_path / "resume").mkdir()
+        (tmp_path / "resume" / "word").write_text(word)
+        files.set_aside(tmp_path / "resume")
+    assert (tmp_path / "resume.1" / "word").read_text() == "first"
+    assert (tmp_path / "resume.2" / "word").read_text() == "second"

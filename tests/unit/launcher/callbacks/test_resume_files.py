@@ -218,3 +218,26 @@ def test_the_rest_of_a_killed_write_is_cleared_away(files: ResumeFiles) -> None:
     rest.write_bytes(b"half")
     write(files, 20)
     assert not rest.exists()
+
+
+def test_new_checkpoints_outlive_damaged_ones_of_later_steps(files: ResumeFiles) -> None:
+    write(files, 190, 200)
+    for step in (190, 200):
+        flip_a_bit(files.path(step))
+    assert files.find() is None
+    write(files, 10)
+    found = files.find()
+    assert found is not None
+    assert found.step == 10
+    assert (files.folder / "step-000000200.ckpt.damaged").exists()
+
+
+def test_what_was_just_written_is_never_pruned(files: ResumeFiles) -> None:
+    write(files, 100, 200, 5)
+    assert files.steps() == [200, 5]
+
+
+@pytest.mark.parametrize("key", [np.int64(3), Path("a"), ("a", np.int64(1))])
+def test_a_key_that_is_not_plain_is_refused(key: Any) -> None:
+    with pytest.raises(LauncherError, match="has a key"):
+        plain.encode({"state": {key: 1}})
