@@ -222,19 +222,22 @@ class SafePoints(pl.Callback):
 
     def _between_batches(self) -> None:
         """Called before a training batch is drawn."""
-        trainer = self._trainer
-        if trainer is None or not trainer.training or self._agreement is None or not self._batches:
+        trainer, agreement = self._trainer, self._agreement
+        every = self._recovery.checkpoint_every_steps
+        if trainer is None or agreement is None or not self._batches:
+            return
+        is_due = agreement.is_due()  # on all ranks with the same batch
+        if not is_due and every is None:
             return
         step = trainer.global_step
         if step == self._seen_step or trainer.fit_loop._should_accumulate():
             return
-        self._seen_step = step
-        every = self._recovery.checkpoint_every_steps
-        if not self._agreement.is_due() and not (every and step % every == 0):
+        if not is_due and (every is None or step % every):
             return
+        self._seen_step = step
         self._ask_to_stop_in_time()
         stop = stopping.requested() is not None
-        agreed = self._agreement.reach(Wishes(stop=stop, save=self._is_save_due(step)))
+        agreed = agreement.reach(Wishes(stop=stop, save=self._is_save_due(step)))
         if agreed.stop:
             self._stop(step)
         elif agreed.save:
@@ -255,7 +258,9 @@ class SafePoints(pl.Callback):
         ends_s, lead_s = self._context.ends_s, self._context.lead_s
         if ends_s is None or stopping.requested() is not None or self._agreement is None:
             return
-        needed_s = 2 * (self._agreement.step_s + self._save_takes_s) + ASK_EVERY_S + LEAVE_S
+        assert self._trainer is not None
+        step_s = self._agreement.batch_s * self._trainer.accumulate_grad_batches
+        needed_s = 2 * (step_s + self._save_takes_s) + ASK_EVERY_S + LEAVE_S
         # The first steps may compile, and say nothing about the others.
         needed_s = min(needed_s, (ends_s - self._context.began_s) / 2)
         if needed_s <= lead_s:
@@ -267,7 +272,7 @@ class SafePoints(pl.Callback):
                 " checkpoint %.1f s: training stops %.0f s before instead; raise"
                 " hydra.launcher.signal_delay_s",
                 lead_s,
-                self._agreement.step_s,
+                step_s,
                 self._save_takes_s,
                 needed_s,
             )
