@@ -5,21 +5,33 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from experiments.models.ema import WeightAverage
+from experiments.models.finetune import whole_backbone
+from experiments.models.finetune_guard import PolicyGuard
 from experiments.models.planning import PlanningModule
-from experiments.sampling import StepBatches, rank_share
-from experiments.settings import ExperimentConfig, TrainerConfig
+from experiments.monitoring import Curves
+from experiments.sampling import StepBatches, effective_steps, rank_share
+from experiments.settings import (
+    DataConfig,
+    ExperimentConfig,
+    OptimizerConfig,
+    TrainerConfig,
+    check_precision,
+)
 from launcher.context import RunContext, note
+from launcher.errors import ConfigError
 from launcher.files import write_bytes
 from launcher.topology import BatchSplit, split_batch
+from launcher.tracking import running as tracking
 
 
 def seed(value: int, context: RunContext) -> None:
@@ -31,6 +43,28 @@ def seed(value: int, context: RunContext) -> None:
 def batch_split(config: TrainerConfig, context: RunContext) -> BatchSplit:
     """How the effective batch is spread over the ranks of this run."""
     return split_batch(config.batch_size, context.world_size, config.max_micro_batch_size)
+
+
+def within_budget(
+    config: ExperimentConfig, num_labelled: int, num_available: int
+) -> ExperimentConfig:
+    """Return the experiment with the steps that `data.budget` leaves to this label fraction.
+
+    The warm-up shrinks in proportion, so that the schedule keeps its shape; that of the backbone's
+    recipe does too, as it is none of its deviations.
+    """
+    steps = effective_steps(config, num_labelled, num_available)
+    planned = config.trainer.max_steps
+
+    def shortened(recipe: OptimizerConfig) -> OptimizerConfig:
+        return replace(recipe, warmup_steps=recipe.warmup_steps * steps // planned)
+
+    return replace(
+        config,
+        trainer=replace(config.trainer, max_steps=steps),
+        optimizer=shortened(config.optimizer),
+        backbone=replace(config.backbone, optimizer=shortened(config.backbone.optimizer)),
+    )
 
 
 def training_loader(
@@ -61,15 +95,27 @@ def training_loader(
     )
 
 
+def validation_workers(data: DataConfig) -> int:
+    """Dataloader processes of a rank that reads what is not trained on."""
+    return data.num_workers if data.val_num_workers is None else data.val_num_workers
+
+
 def validation_loader(
-    dataset: Dataset[Any], context: RunContext, num_samples: int, batch_size: int, num_workers: int
+    dataset: Dataset[Any],
+    data: DataConfig,
+    context: RunContext,
+    num_samples: int,
+    batch_size: int,
 ) -> DataLoader[Any]:
     """This rank's share of all samples, once, in order."""
+    workers = validation_workers(data)
     share = rank_share(num_samples, context.rank, context.world_size)
     return DataLoader(
-        Subset(dataset, share.tolist()),
+        # An array: forked workers would copy the pages of a list by counting its references.
+        Subset(dataset, share),  # type: ignore[arg-type]
         batch_size=batch_size,
-        num_workers=num_workers,
+        num_workers=workers,
+        persistent_workers=data.persistent_workers and workers > 0,
         pin_memory=context.accelerator == "gpu",
     )
 
@@ -77,7 +123,15 @@ def validation_loader(
 def trainer(
     config: TrainerConfig, context: RunContext, *, callbacks: list[pl.Callback], validate: bool
 ) -> pl.Trainer:
-    """The Trainer: the launcher decides devices, the config decides how long."""
+    """The Trainer: the launcher decides devices, the config decides how long.
+
+    What the config asks for is added to the callbacks: curves, torch.compile, a look at the
+    fine-tuning policy and, where something is validated, an average of the weights and `last.ckpt`.
+
+    Raises:
+        ConfigError: the accelerator has no such precision.
+    """
+    _check_accelerator(config, context)
     # Lightning advertises at this level; what it has to say as a warning still comes through.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     split = batch_split(config, context)
@@ -86,13 +140,13 @@ def trainer(
     every = min(config.val_every_steps, config.max_steps) * accumulation
     return pl.Trainer(
         **context.trainer_arguments(),
-        callbacks=callbacks,
+        callbacks=[*callbacks, *_of_config(config, context, validate=validate)],
         max_steps=config.max_steps,
         accumulate_grad_batches=accumulation,
-        precision=config.precision,  # type: ignore[arg-type]
+        # Lightning's bf16-true would round what is learnt from as well: 0.25 m at 40 m.
+        precision="bf16-mixed" if config.precision == "bf16-true" else config.precision,  # type: ignore[arg-type]
         deterministic=config.deterministic,
-        # One folder per attempt: CSVLogger deletes what it finds in its own.
-        logger=CSVLogger(save_dir=context.run_dir, name="metrics", version=context.attempt),
+        logger=tracking.loggers(context) or False,
         log_every_n_steps=config.log_every_steps,
         check_val_every_n_epoch=None,
         val_check_interval=every if validate else None,
@@ -100,6 +154,71 @@ def trainer(
         num_sanity_val_steps=0,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
     )
+
+
+def _check_accelerator(config: TrainerConfig, context: RunContext) -> None:
+    check_precision(config.precision, context.accelerator)
+    is_bf16 = config.precision.startswith("bf16") and context.accelerator == "gpu"
+    if is_bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ConfigError(
+            f"`trainer.precision={config.precision}`: {torch.cuda.get_device_name()} has no"
+            " bfloat16",
+            hint="use trainer.precision=16-mixed, or a GPU of compute capability 8.0 and more",
+        )
+
+
+def _of_config(config: TrainerConfig, context: RunContext, *, validate: bool) -> list[pl.Callback]:
+    found: list[pl.Callback] = [PolicyGuard(), Curves(config.batch_size)]
+    if validate:
+        found.append(LastCheckpoint(checkpoint_dir(context.run_dir) / "last.ckpt"))
+    if validate and config.ema_decay:
+        found.append(WeightAverage(config.ema_decay))
+    if config.precision == "bf16-true":
+        found.append(Bf16Backbone())
+    if config.compile:
+        found.append(Compiled())
+    return found
+
+
+class Bf16Backbone(pl.Callback):
+    """Holds the weights of a backbone in bfloat16 while it trains, those of the head in float32.
+
+    Heads hold trajectories to choose from, in metres, which bfloat16 would round.
+    """
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Convert before optimiser and strategy see the weights."""
+        if stage == "fit" and isinstance(pl_module, PlanningModule):
+            pl_module.backbone.to(torch.bfloat16)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Convert back, which changes no value: what follows has no autocast."""
+        if stage == "fit" and isinstance(pl_module, PlanningModule):
+            pl_module.backbone.to(torch.float32)
+
+
+class LastCheckpoint(pl.Callback):
+    """Saves where training ended.
+
+    `ModelCheckpoint(save_last=True)` keeps the last one that was better than those before it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, on all ranks together."""
+        trainer.save_checkpoint(self._path, weights_only=False)
+
+
+class Compiled(pl.Callback):
+    """Compiles backbone and head in place; names in checkpoints stay as they are."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Compile at the first call, before a strategy wraps the module."""
+        if stage == "fit" and isinstance(pl_module, PlanningModule):
+            for part in (whole_backbone(pl_module.backbone), pl_module.head):
+                part.compile()
 
 
 def save(path: Path, checkpoint: dict[str, Any]) -> None:

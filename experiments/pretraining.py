@@ -13,7 +13,7 @@ from experiments import fitting
 from experiments.data import datasets
 from experiments.data.dataset import FrameDataset
 from experiments.models.ijepa_pretraining import IJepaPretraining, official_checkpoint
-from experiments.settings import ExperimentConfig
+from experiments.settings import ExperimentConfig, check_averaging
 from launcher.context import RunContext
 
 log = logging.getLogger(__name__)
@@ -24,13 +24,20 @@ def pretrain(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
 
     Returns:
         Loss and collapse measure at the end, and what it was trained on.
+
+    Raises:
+        ConfigError: the precision is too coarse for an average of weights.
     """
     recipe = config.backbone.pretrain
+    check_averaging(recipe.precision)
     length = replace(
         config.trainer,
         seed=recipe.seed,
         max_steps=recipe.steps,
         batch_size=recipe.batch_size,
+        precision=recipe.precision,
+        # The target encoder already is an average of the encoder.
+        ema_decay=0.0,
     )
     fitting.seed(recipe.seed, context)
     splits = datasets(config.data)
@@ -45,7 +52,7 @@ def pretrain(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     trainer.fit(module, loader)
     if context.rank == 0:
         path = fitting.checkpoint_dir(context.run_dir) / "ijepa.pth.tar"
-        fitting.save(path, official_checkpoint(module))
+        fitting.save(path, official_checkpoint(module, trainer))
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {**metrics, "frames": len(frames), "steps": recipe.steps}
 

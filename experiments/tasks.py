@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from experiments.settings import from_config
 from launcher.context import RunContext
+from launcher.tracking import running as tracking
 
 log = logging.getLogger(__name__)
+
+FUNCTIONS = {
+    "train": "experiments.training:train",
+    "evaluate": "experiments.evaluation:evaluate",
+    "pretrain": "experiments.pretraining:pretrain",
+    "extract": "experiments.extraction:extract",
+    "vocabulary": "experiments.vocabulary:build",
+    "teacher": "experiments.teaching:score_vocabulary",
+}
+"""What each task calls with the experiment and its context; imported when it is asked for."""
 
 
 def run(config: Any, context: RunContext) -> dict[str, Any]:
@@ -20,14 +34,7 @@ def run(config: Any, context: RunContext) -> dict[str, Any]:
     """
     experiment = from_config(config)
     log.info("task %s, rank %d of %d", experiment.task, context.rank, context.world_size)
-    if experiment.task == "pretrain":
-        from experiments.pretraining import pretrain
-
-        return pretrain(experiment, context)
-    if experiment.task == "evaluate":
-        from experiments.evaluation import evaluate
-
-        return evaluate(experiment, context)
-    from experiments.training import train
-
-    return train(experiment, context)
+    tracking.begin(OmegaConf.to_container(config, resolve=True), context)
+    module, _, name = FUNCTIONS[experiment.task].partition(":")
+    metrics: dict[str, Any] = getattr(import_module(module), name)(experiment, context)
+    return metrics

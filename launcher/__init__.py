@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launcher.context import RunContext, current
     from launcher.entry import main
-    from launcher.program import launch
+    from launcher.program import launch, preview
     from launcher.studies import Study, study
 
 __version__ = "0.1.0"
-__all__ = ["RunContext", "Study", "__version__", "current", "launch", "main", "study"]
+__all__ = ["RunContext", "Study", "__version__", "current", "launch", "main", "preview", "study"]
 
 _HOMES = {
     "RunContext": "context",
@@ -22,6 +22,7 @@ _HOMES = {
     "current": "context",
     "launch": "program",
     "main": "entry",
+    "preview": "program",
     "study": "studies",
 }
 

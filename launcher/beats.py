@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +37,8 @@ class Beat(Record):
     phase: str
     since: str
     """When it entered that phase."""
+    interval_s: float = 5.0
+    """When the next beat is due [s]; ranks of a large job beat more slowly."""
     step: int | None = None
     at: str = ""
     """Function that its main thread is in."""
@@ -68,11 +69,6 @@ class Alarm(Record):
 def now() -> str:
     """The present in ISO 8601, UTC; finer than in records, because beats may come often."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def node_name() -> str:
-    """This node, as SLURM calls it where SLURM started us."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def folder(run_dir: Path, attempt: str) -> Path:

@@ -106,7 +106,7 @@ class _Run:
     @classmethod
     def of(cls, run_dir: Path, attempt: str, by: str, control: Control | None) -> _Run:
         number = int(attempt.partition("-")[0])
-        sent = next((s for s in store.submissions(run_dir) if s.number == number), None)
+        sent = store.sending(run_dir, number)
         if sent is None:
             raise StoreError(f"`{run_dir}` has no submission {number} that attempt {attempt} is of")
         job_id = gathering.job_id(run_dir, attempt, sent)
@@ -129,10 +129,7 @@ class _Run:
     @property
     def study_dir(self) -> Path | None:
         """Folder of the study that sent it; a local run has none that matters."""
-        if self.sent.batch is None:
-            return None
-        batch = os.path.normpath(os.path.join(self.run_dir, self.sent.batch))  # noqa: PTH118
-        return Path(batch).parent.parent
+        return None if self.sent.batch is None else Path(self.sent.batch).parent.parent
 
     def investigate(self, seen: Mapping[Outcome, Sequence[str]]) -> tuple[Evidence, Finding]:
         """Gather evidence, and more of it where the first look does not tell."""
@@ -284,6 +281,10 @@ class _Run:
                 note="stays cancelled",
                 acted=files.now(),
             )
+        latest = store.submission(self.run_dir)
+        if latest is not None and latest.token != self.sent.token:
+            note = f"the run was sent again, as number {latest.number}"
+            return rewrite(self.run_dir, verdict, action="stop", note=note, acted=files.now())
         mem_gb, exclude = _changes(verdict, facts)
         failure = ""
         if facts.restarts == self.restart and (mem_gb is not None or exclude):
@@ -294,7 +295,7 @@ class _Run:
             failure = "the run goes on already"
         elif facts.is_held:  # whoever began was ended before it could go on
             failure = _tried(lambda: control.change_held(mem_gb=mem_gb, exclude=exclude))
-        elif facts.state == "PENDING" and (mem_gb is not None or exclude):
+        elif mem_gb is not None or exclude:
             failure = _tried(lambda: control.update(mem_gb=mem_gb, exclude=exclude))
         return rewrite(self.run_dir, verdict, acted=files.now(), failure=failure)
 

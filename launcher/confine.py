@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Protocol
 
 import psutil
 
-from launcher.memory import CGROUPS
+from launcher.memory import CGROUPS, counted_kills
 
 LOOK_EVERY_S = 0.5
 """Time between two looks at the memory of a run that has no cgroup [s]."""
@@ -95,12 +94,7 @@ class Cgroup:
 
     def kills(self) -> int:
         """What the kernel counted."""
-        for name in ("memory.events", "memory.oom_control"):
-            with contextlib.suppress(OSError):
-                text = (self.folder / name).read_text()
-                if found := re.search(r"^oom_kill (\d+)", text, re.MULTILINE):
-                    return int(found.group(1))
-        return 0
+        return counted_kills([self.folder / "memory.events", self.folder / "memory.oom_control"])
 
     def how(self) -> str:
         """In the words of the verdict."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher import stopping
+from launcher import files, stopping
 from launcher.errors import LauncherError
-from launcher.settings import RecoveryConfig
+from launcher.settings import ProbeConfig, RecoveryConfig
+from launcher.world import node_name
+
+if TYPE_CHECKING:
+    from launcher.records import AttemptRecord, Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,14 @@ class RunContext:
     """Folders of the finished runs that this one requires, by name."""
     recovery: RecoveryConfig | None = None
     """How the run survives; None where nothing starts it again, as in the debug launcher."""
+    place: Place | None = None
+    """Where it was sent."""
+    profile_dir: Path | None = None
+    """Folder in which runs that take the same are remembered."""
+    probe: ProbeConfig | None = None
+    """What it measures, where it only measures."""
+    mem_gb: float | None = None
+    """Host memory that it asked of each node [GB]."""
     began_s: float = field(default_factory=time.time)
     """When this process began to be it, in seconds since the epoch."""
     ends_s: float | None = None
@@ -42,6 +55,20 @@ class RunContext:
     def world_size(self) -> int:
         """Training processes in all."""
         return self.num_nodes * self.ranks_per_node
+
+    def record(self, job_id: str) -> AttemptRecord:
+        """The record of this rank's life, as it begins now."""
+        from launcher.records import AttemptRecord  # a program's --help needs no records
+
+        return AttemptRecord(
+            attempt=self.attempt,
+            key=self.key,
+            job_id=job_id,
+            host=node_name(),
+            pid=os.getpid(),
+            world_size=self.world_size,
+            started=files.now(),
+        )
 
     def raise_if_stopping(self) -> None:
         """Leave a long loop of the task's own, between two pieces of work that are saved.

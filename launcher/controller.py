@@ -173,7 +173,7 @@ class Controller:
     def _tell(self, life: Life) -> None:
         """Send the ranks what it is time for."""
         left_s = life.ends_s - time.time()
-        if left_s <= min(self.attempt.lead_s, self._limit_s / 2) and not life.asked:
+        if left_s <= self.attempt.lead_s and not life.asked:
             self._ask(life, signal.SIGUSR2)
         if left_s <= 0 and "SIGTERM" not in life.asked:
             life.is_over = True

@@ -27,6 +27,8 @@ class Declared:
 
     runs: Sequence[RunEntry] = ()
     prerequisites: Sequence[RunEntry] = ()
+    followed: frozenset[str] = frozenset()
+    """Keys of prerequisites that belong to another study."""
 
     def keys(self) -> set[str]:
         """Keys of all of them."""
@@ -42,6 +44,7 @@ class Declared:
         return Declared(
             runs=_renamed(list(runs.values())),
             prerequisites=[entry for key, entry in needed.items() if key not in runs],
+            followed=self.followed | {run.key for run in with_required(listed) if run.is_followed},
         )
 
 
@@ -84,7 +87,9 @@ def declare(
         runs=[_declared(entry, study_dir) for entry in declared.runs],
         prerequisites=[_declared(entry, study_dir) for entry in declared.prerequisites],
         unwanted=[_declared(entry, study_dir) for entry in unwanted],
+        followed=sorted(declared.followed),
         report=settings.report,
+        page=settings.page,
         cluster=settings.cluster.name,
         scheduler=scheduler,
         environment=settings.cluster.environment,

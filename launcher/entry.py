@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import re
+import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,10 +17,20 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from launcher import messages
+from launcher import messages, uncaught
 from launcher.errors import LauncherError, nearest
 from launcher.hydra_config import shared_store
 
+_HALVES = {
+    "devices": "GPUs per node",
+    "num_nodes": "nodes",
+    "accelerator": "GPUs or none",
+    "strategy": "ranks",
+    "accumulate_grad_batches": "passes per optimizer step",
+    "ntasks": "tasks",
+    "ntasks_per_node": "tasks",
+}
+"""Keys that people know from elsewhere, and what of the shape they are a half of."""
 _FILE_MODULES = {"pathlib", "os", "shutil", "tempfile", "io", "omegaconf"}
 
 
@@ -49,10 +61,15 @@ def _exit_code(program: Callable[[], Any]) -> int:
     with _full_errors(), shared_store():
         try:
             program()
+            sys.stdout.flush()
         except LauncherError as error:
             return messages.show(error)
         except (HydraException, OmegaConfBaseException) as error:
-            return messages.show(_explain(error))
+            return messages.show(explain(error))
+        except BrokenPipeError:
+            if not _is_reader_gone():
+                raise
+            return _leave_quietly()
         except OSError as error:
             if not _is_hydras_own(error):
                 raise
@@ -60,6 +77,21 @@ def _exit_code(program: Callable[[], Any]) -> int:
         except KeyboardInterrupt:
             return 130
     return 0
+
+
+def _is_reader_gone() -> bool:
+    """Whether nobody reads what we print any more, as behind `| head -1`."""
+    watched = select.poll()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            watched.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))
+
+
+def _leave_quietly() -> int:
+    """End as a program does that knows nothing of SIGPIPE; what is not printed yet never is."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 @contextmanager
@@ -76,9 +108,16 @@ def _full_errors() -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = before
 
 
-def _explain(error: Exception) -> LauncherError:
+def explain(error: Exception) -> LauncherError:
     """Hydra's message, and the nearest legal word where it lists the legal ones."""
     text = str(error).strip()
+    asked = os.environ.get(uncaught.ASKED)
+    if asked and re.search(r"Could not override 'hydra\.launcher\.action'", text):
+        return LauncherError(
+            f"`launch {asked}` needs a launcher of ours, and the program has Hydra's own",
+            hint=f"launch {asked} hydra/launcher=slurm ..., or `override hydra/launcher: slurm` in"
+            " the defaults of its config",
+        )
     override = getattr(error, "override", None)
     if override is not None and str(override) not in text:
         text = f"Error parsing override `{override}`\n{text}"
@@ -100,6 +139,9 @@ def _hint(error: Exception, text: str) -> str | None:
         r"Could not override '([^']+)'", text
     )
     if key:
+        leaf = key.group(1).rpartition(".")[2]
+        if leaf in _HALVES:
+            return f"{_HALVES[leaf]} follow from the shape: set resources.gpus=... instead"
         return _nearest_key(error, key.group(1))
     return None
 

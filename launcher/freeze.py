@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import OmegaConfDumper
 
 from launcher import files, identity, snapshot, store
-from launcher.compose import WantedRun
+from launcher.compose import WantedRun, as_asked
 from launcher.job import Payload
-from launcher.records import SubmissionRecord
+from launcher.records import Place, SubmissionRecord
 from launcher.scheduler.base import Job
 from launcher.settings import SWITCHES
 from launcher.snapshot import Snapshot
@@ -55,13 +55,15 @@ def config_sha(run: WantedRun) -> str:
 
     Unresolved: what only the environment says is not part of it.
     """
-    return _sha(run, _readable(run.config))
+    return _sha(run, _readable(as_asked(run)))
 
 
-def _sha(run: WantedRun, readable: dict[str, Any]) -> str:
+def _sha(run: WantedRun, asked: dict[str, Any]) -> str:
     # A command with `wait=true` sends the very same run as one without.
-    counted = {key: value for key, value in readable.items() if key not in SWITCHES}
-    return identity.digest([counted, str(run.shape), run.shape.timeout_min])
+    counted = {key: value for key, value in asked.items() if key not in SWITCHES}
+    # Where the launcher chose the place, it may choose another one the next time.
+    shape = str(run.shape) if run.left_open is None else str(run.left_open)
+    return identity.digest([counted, shape, run.shape.timeout_min])
 
 
 def freeze_config(run: WantedRun, number: int) -> tuple[Path, str]:
@@ -76,7 +78,8 @@ def freeze_config(run: WantedRun, number: int) -> tuple[Path, str]:
     text = yaml.dump(readable, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
     files.write_bytes(folder / "config.yaml", text.encode(), durable=False)
     files.write_bytes(folder / "config.pkl", run.pickle, durable=False)
-    return folder / "config.pkl", _sha(run, readable)
+    asked = readable if run.left_open is None else _readable(as_asked(run))
+    return folder / "config.pkl", _sha(run, asked)
 
 
 def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> SubmissionRecord:
@@ -99,13 +102,16 @@ def freeze_run(run: WantedRun, job: Job, code: FrozenCode, **sending: Any) -> Su
         config_sha=sha,
         payload=str(code.payload),
         config=str(config),
-        accelerator=run.settings.cluster.accelerator if run.shape.gpus_per_node else "cpu",
+        accelerator=run.accelerator,
         inputs={label: str(needed.run_dir) for label, needed in run.requires.items()},
         after=list(job.after),
         is_required=job.is_required,
         environment=run.settings.cluster.environment,
         parameters=job.parameters,
         python_path=list(code.python_path),
+        place=_place(run),
+        profile=str(run.profile_dir),
+        probe=asdict(run.settings.probe) if run.settings.action == "probe" else None,
         recovery=asdict(run.settings.recovery),
         **sending,
     )
@@ -130,3 +136,13 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
 
 _Dumper.add_representer(str, OmegaConfDumper.str_representer)
+
+
+def _place(run: WantedRun) -> Place:
+    cluster = run.settings.cluster
+    return Place(
+        cluster=cluster.name,
+        partition=cluster.partition,
+        gpu_type=cluster.gpu_type if run.shape.gpus_per_node else None,
+        accelerator=run.accelerator,
+    )

@@ -30,11 +30,12 @@ def from_files(run_dir: Path, sent: SubmissionRecord, attempt: str) -> Evidence:
     Raises:
         StoreError: a record is damaged.
     """
-    record, failures = _records(run_dir, attempt)
+    record, others = _records(run_dir, attempt)
     marker = store.cancelled(run_dir)
     held = lease.read(run_dir)
     own = held if held is not None and held.attempt == attempt else None
     began = own.time if own is not None else record.started if record is not None else None
+    is_inside = own is not None and _is_inside(own)
     return Evidence(
         attempt=attempt,
         world_size=sent.shape.world_size,
@@ -43,10 +44,12 @@ def from_files(run_dir: Path, sent: SubmissionRecord, attempt: str) -> Evidence:
         lead_s=float(sent.parameters.get("signal_delay_s", 0.0)),
         cancelled=marker if marker and marker.number == sent.number else None,
         record=record,
-        failures=failures,
-        oom_kills=oom_kills() if own is not None and _is_inside(own) else 0,
+        others=others,
+        is_inside=is_inside,
+        oom_kills=oom_kills() if is_inside else 0,
         beats=beats.read(run_dir, attempt),
         alarm=beats.find_alarm(run_dir, attempt),
+        fused=beats.fused(run_dir, attempt),
         nodes=own.nodes if own is not None else (),
     )
 
@@ -86,7 +89,7 @@ def from_log(evidence: Evidence, run_dir: Path) -> Evidence:
 def from_accounts(evidence: Evidence, control: JobControl) -> Evidence:
     """What the accounts say, and which nodes SLURM has lost."""
     try:
-        account = control.account(evidence.started_s)
+        account = control.account(evidence.started_s, evidence.restart)
     except SubmissionError as error:
         evidence = _silence(evidence, error)
     else:
@@ -103,25 +106,24 @@ def job_id(run_dir: Path, attempt: str, sent: SubmissionRecord) -> str:
     held = lease.read(run_dir)
     if held is not None and held.attempt == attempt:
         return held.job_id
-    record, failures = _records(run_dir, attempt)
-    for known in (record, *failures.values()):
+    record, others = _records(run_dir, attempt)
+    for known in (record, *others.values()):
         if known is not None:
             return known.job_id
     if sent.batch is None:
         return sent.job_id or ""
-    path = os.path.normpath(os.path.join(run_dir, sent.batch))  # noqa: PTH118
-    batch = store.batch(path)
+    batch = store.batch(sent.batch)
     return (batch.job_id(sent.index) if batch is not None else None) or ""
 
 
 def _records(run_dir: Path, attempt: str) -> tuple[AttemptRecord | None, dict[int, AttemptRecord]]:
-    """Record of rank 0, and those of ranks that failed."""
+    """Record of rank 0, and those of other ranks that have ended."""
     own = store.find_record(store.attempt_path(run_dir, attempt), AttemptRecord)
-    failures = {}
+    others = {}
     for path in (run_dir / "attempts").glob(f"{attempt}.rank*.json"):
         rank = int(path.name.removesuffix(".json").rpartition("rank")[2])
-        failures[rank] = store.read_record(path, AttemptRecord)
-    return own, failures
+        others[rank] = store.read_record(path, AttemptRecord)
+    return own, others
 
 
 def _silence(evidence: Evidence, error: SubmissionError) -> Evidence:
@@ -158,7 +160,9 @@ def _life(path: Path, attempt: str) -> str:
     named = dict(zip(parts[1::2], parts[2::2], strict=True))
     # A log of another rank has no mark for the first life, and a long life may have lost its own.
     is_before = not named or attempt < parts[1]
-    return named.get(attempt, parts[0] if is_before else "")
+    # SLURM may have spoken before the first life made its mark; of a later one that is unknown.
+    is_first = bool(named) and attempt == parts[1] and attempt.endswith("-000")
+    return (parts[0] if is_before or is_first else "") + named.get(attempt, "")
 
 
 def newest_checkpoint(run_dir: Path) -> tuple[str, int | None]:

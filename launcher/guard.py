@@ -112,14 +112,10 @@ def _conclude_earlier(attempt: Attempt, sent: SubmissionRecord | None) -> int:
 
 def after(attempt: Attempt, status: int) -> int:
     """Conclude the attempt; returns what SLURM is told: 0 only if the run has completed."""
-    from launcher import store
     from launcher.errors import LauncherError
 
     failed = status or 1
     try:
-        latest = store.submission(attempt.run_dir)
-        if latest is not None and attempt.token and latest.token != attempt.token:
-            return failed  # the run was sent again, and is another job's
         from launcher.concluding import conclude
 
         run_dir = Path(attempt.run_dir)

@@ -27,7 +27,12 @@ def run_key(config: DictConfig, exclude: Iterable[str], code: str | None = None)
 
     With `code`, the hash of a code version, another version is another run.
     """
-    identity: dict[str, Any] = {"version": KEY_VERSION, "config": science(config, exclude)}
+    return key_of(science(config, exclude), code)
+
+
+def key_of(kept: dict[str, Any], code: str | None = None) -> str:
+    """Key of the run whose `science` is given."""
+    identity: dict[str, Any] = {"version": KEY_VERSION, "config": kept}
     if code is not None:
         identity["code"] = code
     return digest(identity)
@@ -46,6 +51,18 @@ def science(config: DictConfig, exclude: Iterable[str]) -> dict[str, Any]:
     for dotted in excluded:
         _drop(kept, dotted.split("."))
     return kept
+
+
+def without(tree: dict[str, Any], excluded: Iterable[str]) -> dict[str, Any]:
+    """A copy of plain nested dicts that lacks some dotted keys."""
+    kept = _copied(tree)
+    for dotted in excluded:
+        _drop(kept, dotted.split("."))
+    return kept
+
+
+def _copied(tree: dict[str, Any]) -> dict[str, Any]:
+    return {k: _copied(v) if isinstance(v, dict) else v for k, v in tree.items()}
 
 
 def _resolved(config: DictConfig, key: str) -> Any:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import pickle
-import socket
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -24,16 +24,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launcher import context as run_context
-from launcher import files, resolvers, stopping, store, watch
+from launcher import files, resolvers, stopping, store, telemetry, watch
 from launcher.context import RunContext
 from launcher.errors import LauncherError
 from launcher.failures import one_line, outcome_of, task_traceback
 from launcher.hydra_config import editable
 from launcher.memory import peak_memory_gb
-from launcher.records import AttemptRecord, SubmissionRecord
-from launcher.settings import RecoveryConfig
-from launcher.stopping import RunStopped
+from launcher.records import AttemptRecord, Place, SubmissionRecord
+from launcher.settings import ProbeConfig, RecoveryConfig
+from launcher.stopping import ProbeDone, RunStopped
 from launcher.topology import Shape
+from launcher.tracking import running as tracking
 from launcher.world import World
 
 log = logging.getLogger("launcher.job")
@@ -64,6 +65,10 @@ class Attempt:
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     lead_s: float = 0.0
     """How long before its time limit the scheduler asks it to stop [s]."""
+    place: Place = field(default_factory=Place)
+    profile: str = ""
+    """Folder in which runs that take the same are remembered."""
+    probe: ProbeConfig | None = None
 
     @classmethod
     def of(cls, sent: SubmissionRecord, run_dir: Path) -> Attempt:
@@ -81,6 +86,9 @@ class Attempt:
             inputs=sent.inputs,
             recovery=RecoveryConfig(**sent.recovery),
             lead_s=sent.parameters.get("signal_delay_s", 0.0),
+            place=sent.place,
+            profile=sent.profile,
+            probe=ProbeConfig(**sent.probe) if sent.probe is not None else None,
         )
 
     def __call__(self) -> None:
@@ -94,10 +102,14 @@ class Attempt:
         world = World.of_this_process()
         context = self._context(world)
         _settle_rendezvous(world)
+        if self.probe is not None:
+            # A task that names its run by an id of its own would write into the real one.
+            os.environ["WANDB_MODE"] = "disabled"
         watch.start(context)
         try:
-            payload, config = self._frozen(sent, world, context)
-            run_attempt(payload, config, context, job_id=world.job_id)
+            with telemetry.measuring(context):
+                payload, config = self._frozen(sent, world, context)
+                run_attempt(payload, config, context, job_id=world.job_id)
         except RunStopped:
             _conclude(context, world)
             raise
@@ -141,6 +153,10 @@ class Attempt:
             recovery=self.recovery,
             ends_s=time.time() + world.ends_in_s(self.shape.timeout_min),
             lead_s=self.lead_s,
+            place=self.place,
+            profile_dir=Path(self.profile) if self.profile else None,
+            probe=self.probe,
+            mem_gb=self.shape.mem_gb,
         )
 
     def refuse_if_superseded(self) -> SubmissionRecord | None:
@@ -179,15 +195,27 @@ def _conclude(context: RunContext, world: World) -> None:
     """
     if world.scheduler != "slurm":
         return  # the controller that started the ranks concludes when all have left
+    # A container has no SLURM: the guard concludes, which runs outside of it.
+    has_slurm = shutil.which("scontrol") is not None
     if context.rank == 0:
-        from launcher.concluding import conclude
+        if has_slurm:
+            from launcher.concluding import conclude
 
-        conclude(context.run_dir, context.attempt, by="rank 0")
+            conclude(context.run_dir, context.attempt, by="rank 0")
         return
-    path = store.verdict_path(context.run_dir, context.attempt)
     until = time.monotonic() + VERDICT_PATIENCE_S
-    while not path.exists() and time.monotonic() < until:
+    while time.monotonic() < until and not _is_rank_0_done(context, has_slurm):
         time.sleep(0.1)
+
+
+def _is_rank_0_done(context: RunContext, has_slurm: bool) -> bool:
+    """Whether rank 0 has written the last that it writes: a verdict, or else its record."""
+    if has_slurm:
+        return store.verdict_path(context.run_dir, context.attempt).exists()
+    record = store.find_record(
+        store.attempt_path(context.run_dir, context.attempt, 0), AttemptRecord
+    )
+    return record is not None and record.ended is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +247,11 @@ def run_attempt(
         _write(context, record, outcome="completed", result=_plain(value))
         log.info("run %s completed", context.key)
         return returned
+    except ProbeDone:
+        watch.mark("leaving")
+        _write(context, record, outcome="completed")
+        log.info("probe %s completed", context.key)
+        return JobReturn()
     except RunStopped as stopped:
         watch.mark("leaving")
         request = stopping.requested()
@@ -235,20 +268,14 @@ def run_attempt(
             raise RuntimeError(f"the task called sys.exit({error.code!r})") from error
         raise
     finally:
+        # Once the record says how this life ended.
+        tracking.finish(is_stopping=stopping.requested() is not None)
         run_context.enter(None)
 
 
 def _begin(context: RunContext, job_id: str) -> AttemptRecord:
     """The record of a life that has begun."""
-    record = AttemptRecord(
-        attempt=context.attempt,
-        key=context.key,
-        job_id=job_id,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        world_size=context.world_size,
-        started=files.now(),
-    )
+    record = context.record(job_id)
     _write(context, record)
     return record
 
@@ -330,6 +357,7 @@ def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
         noted = {**run_context.notes(), **{k: v for k, v in ended.items() if v is not None}}
         moment = {"ended": files.now(), "mem_peak_gb": peak_memory_gb()}
         record = record.model_copy(update={**moment, **noted})
+        telemetry.note(outcome=record.outcome)
     store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
 
 

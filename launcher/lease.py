@@ -18,6 +18,8 @@ from launcher.records import Record
 
 SILENT_S = 20.0
 """An attempt whose ranks gave no sign of life for so long has ended, whatever else says."""
+_MISSED = 4
+"""The same, in beats that were due and did not come."""
 PATIENCE_S = 120.0
 """How long to wait for an earlier attempt to end [s]."""
 POLL_S = 1.0
@@ -136,17 +138,19 @@ def _call_off(run_dir: Path, attempt: str) -> None:
 
 def _is_beating(run_dir: Path, attempt: str) -> bool:
     """Whether a rank gave a sign of life just now, none of leaving, and after any verdict."""
+    given = {r: b for r, b in beats.read(run_dir, attempt).items() if b.phase != beats.LEFT}
+    if not given:
+        return False  # a life that was ended before it took the run has not even a folder
     folder = beats.folder(run_dir, attempt)
     present_s = _present_s(run_dir)
     concluded_s = _concluded_s(run_dir, attempt)
-    for rank, beat in beats.read(run_dir, attempt).items():
-        if beat.phase == beats.LEFT:
-            continue
+    for rank, beat in given.items():
         try:
             beat_s = (folder / f"{rank}.json").stat().st_mtime
         except FileNotFoundError:
             continue
-        if present_s - beat_s < SILENT_S and beat_s > concluded_s:
+        silent_s = max(SILENT_S, _MISSED * beat.interval_s)
+        if present_s - beat_s < silent_s and beat_s > concluded_s:
             return True
     return False
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from launcher.records import Outcome
-from launcher.scheduler.facts import Account, JobFacts
+from launcher.scheduler.facts import JobFacts
 from launcher.stopping import EXIT_KILLED, EXIT_STOPPED
 from launcher.world import free_port
 
@@ -96,10 +96,6 @@ class LocalControl:
             limit_min=self.timeout_min,
             mem_gb=self.mem_gb,
         )
-
-    def account(self, since_s: float | None) -> Account | None:
-        """This machine keeps no accounts."""
-        return None
 
     def nodes(self, partition: str) -> list[tuple[str, float]]:
         """This machine, with all of its memory."""

@@ -106,7 +106,9 @@ def lock_folders(study_dir: Path, shared: Iterable[RunEntry]) -> list[Path]:
 
 def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
     """Send held runs, and failed ones: those of `keys`, or with None those without outcome."""
-    folders = lock_folders(study.path, study.record.prerequisites)
+    record = study.record
+    theirs = set(record.followed)
+    folders = lock_folders(study.path, [e for e in record.prerequisites if e.key not in theirs])
     with locked(folders, say_waiting) as descriptors:
         entries = study.entries()
         sent = observing.submissions(entries)
@@ -117,9 +119,10 @@ def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
         found = observing.statuses(entries, scheduler)
         went_on: list[str] = []
         if keys is None and isinstance(scheduler, SlurmScheduler):
-            went_on, found = conclude_lost(entries, sent, found, scheduler)
+            went_on, found = conclude_lost(entries, found, scheduler)
         if keys is None:
             keys = {key for key, status in found.items() if status.is_lost}
+        keys = keys - theirs
         stuck = _stuck(entries, found, keys)
         renewed = [
             _renewed(entry, sent[entry.key]) for entry in entries if entry.key in keys - stuck
@@ -127,7 +130,7 @@ def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
         held = [
             (Path(entry.run_dir), sent[entry.key])
             for entry in entries
-            if found[entry.key].state == "held" and entry.key not in stuck
+            if found[entry.key].state == "held" and entry.key not in stuck | theirs
         ]
         sending.hand_over(
             study.path.absolute(),
@@ -144,12 +147,11 @@ def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
 
 def conclude_lost(
     entries: Sequence[RunEntry],
-    sent: Mapping[str, SubmissionRecord],
     found: Mapping[str, RunStatus],
     scheduler: SlurmScheduler,
 ) -> tuple[list[str], dict[str, RunStatus]]:
     """Conclude what nobody concluded; names of the runs that go on by that, and how all stand."""
-    verdicts = catch_up(entries, sent, found)
+    verdicts = catch_up(entries, found)
     for verdict in verdicts:
         ui.say(f"{found[verdict.key].name}: {told(verdict)}")
     on = {v.key for v in verdicts if v.acted and v.action in ("requeue", "requeue_changed")}

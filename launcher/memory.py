@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -31,7 +32,12 @@ def oom_kills() -> int:
 
     0 where no cgroup says.
     """
-    for path in _job_files("memory.events", "memory.oom_control"):
+    return counted_kills(_job_files("memory.events", "memory.oom_control"))
+
+
+def counted_kills(files: Iterable[Path]) -> int:
+    """The kernel's count in the first of some files of a cgroup that has one; 0 if none has."""
+    for path in files:
         try:
             found = re.search(r"^oom_kill (\d+)", path.read_text(), re.MULTILINE)
         except OSError:
@@ -52,6 +58,11 @@ def _cgroup_peak_bytes() -> int | None:
 
 def _job_files(unified: str, legacy: str) -> list[Path]:
     """Files of the job's cgroup, above its steps, by their names in cgroup v2 and v1."""
+    return [folder / (legacy if is_legacy else unified) for folder, is_legacy in job_cgroups()]
+
+
+def job_cgroups() -> list[tuple[Path, bool]]:
+    """Folders of the job's memory cgroup, above its steps, and whether each is of version 1."""
     try:
         lines = _MEMBERSHIP.read_text().splitlines()
     except OSError:
@@ -62,9 +73,9 @@ def _job_files(unified: str, legacy: str) -> list[Path]:
         job = re.match(r".*?/job_\d+", path)
         if job is None:
             continue
+        below = job.group().lstrip("/")
         if not controllers:
-            found.append(CGROUPS / job.group().lstrip("/") / unified)
+            found.append((CGROUPS / below, False))
         elif "memory" in controllers.split(","):
-            folder = CGROUPS / "memory" / job.group().lstrip("/")
-            found.append(folder / legacy)
+            found.append((CGROUPS / "memory" / below, True))
     return found

@@ -51,15 +51,19 @@ class Evidence:
     """Marker of `launch cancel` for this sending."""
     record: AttemptRecord | None = None
     """Of rank 0."""
-    failures: Mapping[int, AttemptRecord] = field(default_factory=dict)
-    """Records of other ranks, which write one only if they fail."""
+    others: Mapping[int, AttemptRecord] = field(default_factory=dict)
+    """Records of other ranks, which write one when the task has returned or failed."""
     job: JobFacts | None = None
     account: Account | None = None
+    is_inside: bool = False
+    """Whether who concludes runs in that very life, so that its first node is not lost."""
     oom_kills: int = 0
     """Processes of the job on this node that the kernel killed."""
     beats: Mapping[int, Beat] = field(default_factory=dict)
     alarm: Alarm | None = None
     """What the watch of a rank found out before it ended all."""
+    fused: Sequence[int] = ()
+    """Ranks that a timer ended, because a call kept Python from going on."""
     log: str = ""
     """What the batch script and SLURM wrote during this life."""
     nodes: tuple[str, ...] = ()
@@ -90,7 +94,7 @@ class Evidence:
     def stop_signal(self) -> str | None:
         """The signal that asked rank 0 to stop, else another rank."""
         signals = [self.record.stop_signal] if self.record else []
-        signals += [record.stop_signal for record in self.failures.values()]
+        signals += [record.stop_signal for record in self.others.values()]
         signals += [beat.signal for _, beat in sorted(self.beats.items())]
         return next((name for name in signals if name), None)
 
@@ -100,8 +104,8 @@ class Evidence:
         record = self.record
         if record is None or record.outcome != "completed":
             return False
-        told = {rank for rank, other in self.failures.items() if other.outcome == "completed"}
-        return told == set(self.failures) and told >= set(range(1, record.world_size))
+        told = {rank for rank, other in self.others.items() if other.outcome == "completed"}
+        return told == set(self.others) and told >= set(range(1, record.world_size))
 
     @property
     def has_stopped_as_asked(self) -> bool:
@@ -143,6 +147,8 @@ def classify(evidence: Evidence) -> Finding:
         _user_signal,
         _out_of_memory,
         _alarm,
+        _locked,
+        _failed_while_requeued,
         _rank_failure,
         _requeued,
         _task_killed,
@@ -198,7 +204,7 @@ def _walltime(e: Evidence) -> Finding | None:
 
 
 def _preempted(e: Evidence) -> Finding | None:
-    said: Sentences = [*e.seen.get("preempted", ())]
+    said: Sentences = []
     if e.now is not None and e.now.is_preempted:
         said.append("scontrol: the job has a PreemptTime")
     if e.now is not None and e.now.state == "PREEMPTED":
@@ -212,7 +218,7 @@ def _preempted(e: Evidence) -> Finding | None:
 
 
 def _node_failure(e: Evidence) -> Finding | None:
-    said: Sentences = [*e.seen.get("node_failure", ())]
+    said: Sentences = []
     if e.now is not None and (
         e.now.state in ("NODE_FAIL", "BOOT_FAIL") or e.now.reason == "NodeDown"
     ):
@@ -274,14 +280,28 @@ def _alarm(e: Evidence) -> Finding | None:
     return _found(e.alarm.outcome, said, _nodes_of(e.alarm.missing))
 
 
+def _locked(e: Evidence) -> Finding | None:
+    """A hang in which not even the watch of the rank could speak."""
+    said = f"stacks of {_count(e.fused)}: a call kept Python from going on, a timer ended the rank"
+    hosts = [e.beats[rank].host for rank in e.fused if rank in e.beats]
+    return _found("hang", [said] if e.fused else [], list(dict.fromkeys(hosts)))
+
+
 def _nodes_of(ranks: Iterable[str]) -> Sequence[str]:
     """Nodes of ranks that are named like `rank 3 on gl002`."""
     return list(dict.fromkeys(rank.rpartition(" on ")[2] for rank in ranks if " on " in rank))
 
 
+def _failed_while_requeued(e: Evidence) -> Finding | None:
+    """Ranks that failed only after they were asked to stop, in a life that SLURM requeued."""
+    failed = _failed(e)
+    is_consequence = bool(failed) and all(record.stop_signal for record in failed)
+    return _requeued(e) if is_consequence else None
+
+
 def _rank_failure(e: Evidence) -> Finding | None:
     """The earliest failure; a rank that only lost a peer fails because of another."""
-    failed = [r for r in _records(e) if r.outcome not in (None, "completed", "cancelled")]
+    failed = _failed(e)
     if not failed:
         return None
     # Whole seconds: of two that failed within one, the lower rank is named.
@@ -296,12 +316,19 @@ def _rank_failure(e: Evidence) -> Finding | None:
 
 
 def _requeued(e: Evidence) -> Finding | None:
-    """SLURM has started the job again, and neither a rank nor the batch script had a last word."""
+    """SLURM has requeued the job, and nothing else says why it ended.
+
+    A requeue by hand, or for another job, is no fault of a node: it would be avoided for it.
+    """
     if not e.is_requeued or e.job is None:
         return None
     count = f"scontrol: the job was requeued, Restarts={e.job.restarts}"
     if e.stop_signal is not None:
         return _found("preempted", [count, f"it was asked to stop by {e.stop_signal}"])
+    if e.account is not None and e.account.state == "REQUEUED":
+        return _found("preempted", [count, "sacct: this life is REQUEUED, no node failed"])
+    if e.is_inside:
+        return _found("preempted", [count, "its batch script lived on, so its node did as well"])
     return _found(
         "node_failure",
         [count, "its batch script left no word, as when its first node is lost"],
@@ -325,7 +352,7 @@ def _task_killed(e: Evidence) -> Finding | None:
 def _never_started(e: Evidence) -> Finding | None:
     if "launch_failure" in e.seen:
         return _found("launch_failure", e.seen["launch_failure"])
-    if e.record is not None or e.failures or e.beats:
+    if e.record is not None or e.others or e.beats:
         return None
     lines = [line for line in e.slurm_lines() if _NO_STEP.search(line)]
     ends = [line for line in e.slurm_lines() if _TASK_ENDED.search(line)]
@@ -350,15 +377,19 @@ def _contradicted(e: Evidence, found: Finding) -> Sentences:
     return said
 
 
+def _failed(e: Evidence) -> list[AttemptRecord]:
+    return [r for r in _records(e) if r.outcome not in (None, "completed", "cancelled")]
+
+
 def _records(e: Evidence) -> list[AttemptRecord]:
     own = [e.record] if e.record is not None else []
-    return own + [record for _, record in sorted(e.failures.items())]
+    return own + [record for _, record in sorted(e.others.items())]
 
 
 def _rank(e: Evidence, record: AttemptRecord) -> str:
     if record is e.record:
         return "rank 0"
-    return next(f"rank {rank}" for rank, known in e.failures.items() if known is record)
+    return next(f"rank {rank}" for rank, known in e.others.items() if known is record)
 
 
 def _count(ranks: Sequence[int]) -> str:

@@ -143,6 +143,8 @@ def _changes(status: RunStatus, config_sha: str, code: str) -> list[str]:
 
 def _decide(run: WantedRun, status: RunStatus, changes: list[str], rules: Rules) -> PlanRow:
     state = _SHOWN[status.state]
+    if run.is_followed:
+        return _of_another_study(run, status, state)
     if state == "new":
         return PlanRow(run=run, state=state, action="submit", note=_unsent(status))
     if status.state in IN_HANDS:
@@ -161,6 +163,14 @@ def _decide(run: WantedRun, status: RunStatus, changes: list[str], rules: Rules)
     if state == "unknown":
         return PlanRow(run=run, state=state, action="keep", note=status.reason)
     return _decide_failed(run, status, changes, rules)
+
+
+def _of_another_study(run: WantedRun, status: RunStatus, state: PlanState) -> PlanRow:
+    """Nothing of another study is sent from here."""
+    if state == "done" or status.state in IN_HANDS:
+        return PlanRow(run=run, state=state, action="keep", note=status.reason)
+    note = status.reason.splitlines()[0] if status.reason else "of another study"
+    return PlanRow(run=run, state=state, action="blocked", note=note)
 
 
 def _unsent(status: RunStatus) -> str:

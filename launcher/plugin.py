@@ -13,19 +13,22 @@ from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from launcher import uncaught
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launcher.compose import Composer, WantedRun
+    from launcher.compose import Choose, Composer, WantedRun
     from launcher.declaring import Declared
     from launcher.plan import Plan
     from launcher.scheduler.local import LocalScheduler
     from launcher.scheduler.slurm import SlurmScheduler
     from launcher.submit import Submission
 
+uncaught.watch()  # Hydra imports this before it composes
 _SWEEPERS_WITHOUT_VALUES = {"BasicSweeper", "StudySweeper"}
 
 
@@ -50,6 +53,7 @@ class StudyLauncherBase(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra gives before `launch`."""
+        uncaught.done()
         self.config = config
         self.hydra_context = hydra_context
         self.task_function = task_function
@@ -113,17 +117,25 @@ class StudyLauncherBase(Launcher):
         assert self.config is not None
         assert self.hydra_context is not None
         snapshot.current.cache_clear()
-        composer = Composer(self.hydra_context, self.config)
-        wanted = composer.runs(job_overrides, first_number)
+        composer = Composer(self.hydra_context, self.config, self._chooser())
+        follow: Any = OmegaConf.to_object(self.config.hydra.launcher.follow)
+        if follow.study is None:
+            wanted = composer.runs(job_overrides, first_number)
+        else:
+            from launcher import following
+
+            wanted = following.runs(composer, follow, job_overrides)
         HydraConfig.instance().set_config(self.config)
         return self._launch(composer, wanted)
 
     def _launch(self, composer: Composer, wanted: list[WantedRun]) -> Sequence[JobReturn]:
         from launcher import ui
+        from launcher.actions import act
         from launcher.declaring import Declared
         from launcher.submit import Submission
 
         assert self.config is not None
+        assert self.task_function is not None
         settings = wanted[0].settings
         _refuse_name_without_place(settings.study, composer.study_dir)
         waits = self._waits(settings.wait)
@@ -136,9 +148,13 @@ class StudyLauncherBase(Launcher):
             task_overrides=list(self.config.hydra.overrides.task),
             before=self.declared or Declared(),
         )
+        if settings.action != "submit":
+            self._forget_sweep_dir()
+            act(settings.action, submission, self.task_function)
+            return []
         plan = submission.plan()
         ui.show_plan(plan, submission.study_dir, self.scheduler_name, everything=settings.dry_run)
-        submission.check(plan)
+        submission.check(plan.to_submit(), self.task_function)
         if settings.show_script:
             ui.show_scripts(submission.scripts(plan))
         if settings.dry_run:
@@ -181,6 +197,10 @@ class StudyLauncherBase(Launcher):
             plan.blocked(),
             submission.feed,
         )
+
+    def _chooser(self) -> Choose | None:
+        """What decides where `cluster.partition=auto` goes; only SLURM has a choice."""
+        return None
 
     def _waits(self, wait: bool | None) -> bool:
         return self.waits_by_default if wait is None else wait
@@ -235,6 +255,11 @@ class SlurmLauncherBase(StudyLauncherBase):
             max_array_size=settings.cluster.max_array_size,
         )
 
+    def _chooser(self) -> Choose:
+        from launcher.planning.choosing import Chooser
+
+        return Chooser()
+
 
 class LocalLauncherBase(StudyLauncherBase):
     """Runs on this machine and waits."""
@@ -269,6 +294,8 @@ class DebugLauncherBase(StudyLauncherBase):
 
         assert self.config is not None
         assert self.task_function is not None
+        if wanted[0].settings.action != "submit":
+            return self._act(wanted)
         if wanted[0].settings.dry_run:
             return self._show_that_all_would_run(composer, wanted)
         self.declared = (self.declared or Declared()).plus(wanted)
@@ -279,6 +306,23 @@ class DebugLauncherBase(StudyLauncherBase):
             self.declared,
             list(self.config.hydra.overrides.task),
         )
+
+    def _act(self, wanted: list[WantedRun]) -> Sequence[JobReturn]:
+        """A probe is a run and may be debugged; what else commands ask for needs a scheduler."""
+        from launcher.errors import ConfigError
+
+        assert self.config is not None
+        assert self.task_function is not None
+        self._forget_sweep_dir()
+        if wanted[0].settings.action != "probe":
+            raise ConfigError(
+                f"the debug launcher has nothing to {wanted[0].settings.action}",
+                hint="use hydra/launcher=slurm or hydra/launcher=local",
+            )
+        from launcher import probing
+
+        probing.run_here(wanted, self.task_function, list(self.config.hydra.overrides.task))
+        return []
 
     def _show_that_all_would_run(
         self, composer: Composer, wanted: list[WantedRun]

@@ -32,10 +32,30 @@ def launch(overrides: Sequence[str], program: str | Path = "train.py") -> Study:
         LauncherError: the command was refused, for the reason that it gives.
         RunsFailedError: some runs failed.
     """
-    path = _find(Path(program))
+    code, said, study = _issue(overrides, Path(program))
+    if code == 0 and study is not None:
+        return study
+    kind = RunsFailedError if study is not None else LauncherError
+    raise kind("".join(said[-20:]).strip() or f"`{Path(program).name}` declared no study")
+
+
+def preview(overrides: Sequence[str], program: str | Path = "train.py") -> None:
+    """Show what `launch` would do with each run; nothing is sent and no file is left.
+
+    Raises:
+        LauncherError: the command was refused, for the reason that it gives.
+    """
+    code, said, _ = _issue([*overrides, "hydra.launcher.dry_run=true"], Path(program))
+    if code:
+        raise LauncherError("".join(said[-20:]).strip())
+
+
+def _issue(overrides: Sequence[str], program: Path) -> tuple[int | None, list[str], Study | None]:
+    """Run the program to its end; its exit code, its messages and the study that it declared."""
+    path = _find(program)
     with tempfile.TemporaryDirectory() as folder:
         announced = Path(folder) / "study"
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, str(path), "-m", *overrides],
             cwd=path.parent,
             stderr=subprocess.PIPE,
@@ -43,13 +63,10 @@ def launch(overrides: Sequence[str], program: str | Path = "train.py") -> Study:
             stdin=subprocess.DEVNULL,
             text=True,
             env={**os.environ, ANNOUNCE: str(announced)},
-        )
-        said = _pass_on(process)
+        ) as process:
+            said = _pass_on(process)
         study = Study(Path(announced.read_text())) if announced.exists() else None
-    if process.returncode == 0 and study is not None:
-        return study
-    kind = RunsFailedError if study is not None else LauncherError
-    raise kind("".join(said[-20:]).strip() or f"`{path.name}` declared no study")
+    return process.returncode, said, study
 
 
 def announce(study_dir: Path) -> None:

@@ -73,7 +73,11 @@ class StudyRecord(Record):
     prerequisites: list[RunEntry] = []
     unwanted: list[RunEntry] = []
     """Runs that an earlier command declared and the latest one did not."""
+    followed: list[str] = []
+    """Keys of prerequisites of another study, whose commands alone send or cancel them."""
     report: str | None = None
+    page: str | None = None
+    """Function that writes the page of `launch report`."""
     cluster: str = "local"
     scheduler: str = "local"
     environment: dict[str, str] = {}
@@ -91,6 +95,18 @@ class Adjustments(Record):
     """What was asked before any change; the rungs of the memory ladder are factors of it [GB]."""
     exclude: list[str] = []
     """Nodes that are not to be used."""
+
+
+class Place(Record):
+    """Where a run was sent."""
+
+    cluster: str = ""
+    partition: str | None = None
+    gpu_type: str | None = None
+    """Type of its GPUs; None where it has none of its own."""
+    accelerator: str = ""
+    """`gpu` where it computes on GPUs, `cpu` where it has none or they are pretended; empty in
+    records that do not say."""
 
 
 class SubmissionRecord(Record):
@@ -131,6 +147,11 @@ class SubmissionRecord(Record):
     parameters: dict[str, Any] = {}
     """What the scheduler is told: partition, time, setup lines ..."""
     python_path: list[str] = []
+    place: Place = Place()
+    profile: str = ""
+    """Folder in which runs that take the same are remembered; empty where nothing is."""
+    probe: dict[str, Any] | None = None
+    """`launcher.settings.ProbeConfig` as plain values, of a run that only measures."""
     recovery: dict[str, Any] = {}
     """`launcher.settings.RecoveryConfig` as plain values: what follows which outcome."""
     adjustments: Adjustments = Adjustments()
@@ -204,6 +225,103 @@ class AttemptRecord(Record):
     """Most host memory of the job on this node, or of the process where no cgroup says."""
     result: Any = None
     """What the task returned, where JSON can hold it."""
+
+
+Phase = Literal["start", "train", "switch", "validate", "checkpoint", "other"]
+"""What a rank is doing. `switch`: from training to validation, until its first batch."""
+
+
+class PhaseUse(Record):
+    """Most that was seen in use while a rank was in one phase. Memory in GB of 2**30 bytes."""
+
+    phase: Phase
+    seconds: float
+    looks: int
+    """How often it was looked at."""
+    node_gb: float | None = None
+    """Memory of the job on this node that the kernel cannot take back: its cgroup's usage less
+    file pages. Only local rank 0 looks; None where no cgroup tells."""
+    node_with_cache_gb: float | None = None
+    """The same with file pages."""
+    rank_gb: float = 0.0
+    """The rank's own process: anonymous and shared memory, pages it shares counted by part."""
+    workers: int = 0
+    """Dataloader processes of the rank."""
+    workers_gb: float = 0.0
+    """The same of all of them together."""
+    worker_private_gb: float = 0.0
+    """Mean of what one of them holds alone, batches in flight included."""
+    gpu_gb: float | None = None
+    """Peak of what torch allocated on the GPU."""
+    gpu_reserved_gb: float | None = None
+
+
+class LoaderUse(Record):
+    """One dataloader of a rank."""
+
+    stage: Literal["train", "validate"]
+    workers: int
+    is_persistent: bool = False
+    prefetch: int | None = None
+    """Batches in flight per worker."""
+    batch_size: int | None = None
+    batch_gb: float | None = None
+    """Tensors of one batch."""
+    samples: int | None = None
+    """Of the whole data set over all ranks, where that is known."""
+
+
+class RankUse(Record):
+    """`attempts/<id>.use/<rank>.json`: what a rank took, rewritten while it lives."""
+
+    attempt: str
+    key: str
+    rank: int
+    local_rank: int
+    host: str
+    world_size: int
+    num_nodes: int
+    ranks_per_node: int
+    cpus_per_rank: int
+    mem_gb: float | None = None
+    """Limit of the job on this node [GB]."""
+    place: Place = Place()
+    gpu_name: str | None = None
+    gpu_mem_gb: float | None = None
+    time: str = ""
+    phases: list[PhaseUse] = []
+    loaders: list[LoaderUse] = []
+    overlaps: bool | None = None
+    """Whether workers for training lived on while it validated; None before a validation."""
+    micro_batch_size: int | None = None
+    batch_size: int | None = None
+    """Samples of an optimizer step over all ranks."""
+    total_steps: int | None = None
+    """Optimizer steps of the whole training."""
+    timed_steps: int = 0
+    """Optimizer steps behind the next three figures; the first ones after a start are left out."""
+    step_s: float | None = None
+    """Mean time of an optimizer step, with data, without validation and checkpoints [s]."""
+    data_wait_share: float | None = None
+    """Part of that time in which the rank waited for its loader."""
+    samples_per_s: float | None = None
+    """Of all ranks together."""
+    validations: int = 0
+    validation_s: float | None = None
+    """Mean time of a validation [s]."""
+    validation_batches: float | None = None
+    """Mean number of batches in one, from its first loader; None in records that do not say."""
+    checkpoint_s: float | None = None
+    """Time the last resume checkpoint took until it was on disk [s]."""
+    start_s: float | None = None
+    """From the start of the process to the first optimizer step [s]."""
+    weights_gb: float | None = None
+    gradients_gb: float | None = None
+    optimizer_gb: float | None = None
+    gpu_utilization: float | None = None
+    """Mean over the timed steps, from 0 to 1, as NVML tells."""
+    is_probe: bool = False
+    outcome: Outcome | None = None
 
 
 class VerdictRecord(Record):

@@ -8,11 +8,13 @@ hydra:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from launcher import context, identity
+from launcher.errors import ConfigError
 from launcher.settings import DEFAULT_KEY_EXCLUDE
 
 
@@ -52,11 +54,47 @@ def key_of(config: DictConfig) -> str:
         from launcher import snapshot
 
         code = snapshot.current().sha
-    _latest = (config, identity.run_key(config, key_exclude(config), code=code))
+    science = identity.science(config, key_exclude(config))
+    _latest = (config, identity.key_of({**science, **_included(config)}, code), science)
     return _latest[1]
 
 
-_latest: tuple[Any, str] | None = None
+def _included(config: DictConfig) -> dict[str, Any]:
+    """What counts for the key although it does not change the science, by dotted key."""
+    found: dict[str, Any] = {}
+    for key in OmegaConf.select(config, "hydra.launcher.key_include", default=[]):
+        value = OmegaConf.select(config, key, default=_ABSENT)
+        if value is _ABSENT:
+            raise ConfigError(
+                f"`hydra.launcher.key_include` names `{key}`, which the config of the run has not",
+                hint="name a key of the config with dots, e.g. resources.gpus",
+            )
+        found[key] = (
+            OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        )
+    return found
+
+
+_ABSENT = object()
+
+
+def profile_of(config: DictConfig) -> str:
+    """Names what a run takes: its config without what changes neither memory nor speed.
+
+    Runs of one profile are measured for each other. What the predictions vary (workers, batch,
+    steps) is not part of it, nor is anything that is not part of the key.
+    """
+    if _latest is not None and _latest[0] is config:
+        science = _latest[2]
+    else:
+        science = identity.science(config, key_exclude(config))
+    settings = config.hydra.launcher
+    varied = [*settings.config_keys.values(), *settings.profile_ignore]
+    varied += settings.memory.grows_with
+    return identity.digest(identity.without(science, varied))
+
+
+_latest: tuple[Any, str, dict[str, Any]] | None = None
 
 
 def _run_key(*, _root_: Any) -> str:
@@ -70,6 +108,9 @@ def _run_key(*, _root_: Any) -> str:
 
 def _study_id(*, _root_: Any) -> str:
     name = OmegaConf.select(_root_, "hydra.launcher.study")
-    if name:
-        return str(name)
-    return identity.study_id(_root_.hydra.overrides.task, _without_science(_root_))
+    return str(name) if name else study_id_of(_root_, _root_.hydra.overrides.task)
+
+
+def study_id_of(config: DictConfig, overrides: Iterable[str]) -> str:
+    """Name of a study by what the overrides of its command sweep and ask for."""
+    return identity.study_id(overrides, _without_science(config))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from launcher import store, ui
 from launcher.compose import WantedRun, load_function
-from launcher.errors import RunsFailedError
+from launcher.errors import LauncherError, RunsFailedError
 from launcher.follow import follow_or_leave
 from launcher.scheduler.base import Scheduler
 from launcher.states import RunStatus
@@ -33,7 +35,7 @@ def job_returns(
     """
     poll_s = wanted[0].settings.poll_s
     ended = follow_or_leave(study, scheduler, poll_s, blocked=blocked, feed=feed)
-    report(study)
+    conclude(study)
     statuses = {status.key: status for status in ended}
     return [_job_return(run, statuses[run.key], _summary(ended)) for run in wanted]
 
@@ -67,3 +69,42 @@ def report(study: Study) -> None:
     elif results := study.results():
         rows = [{"run": result.name, **result.metrics} for result in results]
         ui.show(ui.rows_table(rows), title=f"results of {record.study_id}")
+
+
+def conclude(study: Study) -> None:
+    """Report a study that was followed to its end, and write its page where it has one.
+
+    A page that cannot be written is said, and no failure of the runs.
+    """
+    report(study)
+    if study.record.page is None or not study.results():
+        return
+    try:
+        if (path := page(study)) is not None:
+            ui.say(f"wrote {path}")
+    except LauncherError as error:
+        ui.say(f"no report page: {error}\n`launch report {study.path.name}` tries it again")
+
+
+def page(study: Study, **options: Any) -> Path | None:
+    """Write the page of a study by the function that its record names.
+
+    Args:
+        study: The study.
+        options: Passed on to that function.
+
+    Returns:
+        Its file; None where no run has anything to report, such as a pretraining.
+
+    Raises:
+        LauncherError: the study names no such function, or it refuses.
+    """
+    record = study.record
+    if record.page is None:
+        raise LauncherError(
+            f"study `{record.study_id}` names nothing that writes a report page",
+            hint="its program sets hydra.launcher.page; the study's command, issued again,"
+            " records that",
+        )
+    path: Path | None = load_function(record.page)(study, **options)
+    return path

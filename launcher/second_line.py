@@ -16,7 +16,6 @@ from launcher.states import RunStatus
 
 def catch_up(
     entries: Iterable[RunEntry],
-    sent: Mapping[str, SubmissionRecord],
     found: Mapping[str, RunStatus],
 ) -> list[VerdictRecord]:
     """Conclude what nobody concluded; returns the verdicts that were given or carried out.
@@ -25,7 +24,6 @@ def catch_up(
 
     Args:
         entries: Runs of a study.
-        sent: Their latest sendings to SLURM, by key.
         found: How they stand, by key.
 
     Raises:
@@ -33,8 +31,11 @@ def catch_up(
     """
     done = []
     for entry in entries:
-        status, record = found[entry.key], sent.get(entry.key)
-        if record is None or record.scheduler != "slurm" or not status.job_id:
+        status = found[entry.key]
+        if not status.job_id or not (status.is_lost or status.is_queued):
+            continue
+        record = store.submission(entry.run_dir, entry.key)
+        if record is None or record.scheduler != "slurm":
             continue
         attempt = _attempt_to_conclude(Path(entry.run_dir), record, status)
         if attempt is None:
@@ -47,11 +48,9 @@ def catch_up(
 
 def _attempt_to_conclude(run_dir: Path, sent: SubmissionRecord, status: RunStatus) -> str | None:
     """The attempt that nobody concludes any more, None where none is left alone."""
-    if not (status.is_lost or status.is_queued):
-        return None
     known = store.verdicts(run_dir, sent.number)
     last = known[-1] if known else None
-    if last is not None and last.acted is None and (status.is_lost or status.is_queued):
+    if last is not None and last.acted is None:
         return last.attempt
     if not status.is_lost:
         return None  # its job is in the queue: who runs in it concludes

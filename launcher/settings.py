@@ -43,17 +43,99 @@ class ResourcesConfig:
     cpus_per_rank: int = 1
     """CPU cores of each rank; its dataloader workers share them."""
     mem_gb: float | None = None
-    """Host memory of each node [GB]; `null` takes the site's default."""
+    """Host memory of each node [GB]; `null` takes the share of a node that goes with its GPUs or
+    CPUs where the profile knows how large nodes are, else the site's default."""
+    cpu_mem_gb: float | None = None
+    """The same for a run without GPUs, where `mem_gb` is null [GB]."""
     timeout_min: int = 60
     """Time limit of one attempt [min]."""
+    gpu_choices: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16])
+    """Numbers of GPUs that `launch plan` compares, and that `cluster.partition=auto` may choose
+    from where `gpus` is null."""
+
+
+@dataclass(kw_only=True)
+class DialectConfig:
+    """In which words a site wants to be asked."""
+
+    gpus: str = "gres"
+    """`gres` (`--gres=gpu:4`) or `gpus_per_node` (`--gpus-per-node=4`)."""
+    memory: str = "node"
+    """`node` (`--mem`), `cpu` (`--mem-per-cpu`), or `none` where a site forbids both."""
+
+
+@dataclass(kw_only=True)
+class PythonConfig:
+    """How Python starts on a node."""
+
+    kind: str = "same"
+    """`same` (the interpreter that submits), `venv`, `conda` or `apptainer`."""
+    path: str | None = None
+    """Folder of the venv, name or folder of the conda environment, or the image."""
+    modules: list[str] = field(default_factory=list)
+    """Environment modules that are loaded before, e.g. `cuda/12.4`."""
+    module_init: str | None = None
+    """Shell file that defines `module`, where a batch script does not find it by itself."""
+    binds: list[str] = field(default_factory=list)
+    """apptainer: folders to bind, `outside[:inside[:ro]]`."""
+    overlay: str | None = None
+    """apptainer: overlay image or folder."""
+    nv: bool = True
+    """apptainer: pass GPUs of NVIDIA through (`--nv`), for jobs that ask for GPUs."""
+
+
+@dataclass(kw_only=True)
+class PartitionConfig:
+    """One partition of a site; null and 0 mean that nobody knows, or that nothing limits it."""
+
+    gpu_type: str | None = None
+    """Type in `--gres=gpu:<type>:<n>`; `null` writes `--gres=gpu:<n>`."""
+    gpus_per_node: int | None = None
+    gpu_mem_gb: float | None = None
+    """Memory of one GPU [GB]."""
+    cpus_per_node: int | None = None
+    mem_gb_per_node: float | None = None
+    """Memory a job may ask of a node [GB]."""
+    num_nodes: int | None = None
+    """Nodes of the partition."""
+    max_nodes: int | None = None
+    """Most nodes of one job."""
+    max_gpus: int | None = None
+    """Most GPUs of one job, or of one user at once."""
+    max_time_min: int | None = None
+    """Longest time limit [min]."""
+    max_submit: int | None = None
+    """Most jobs, array elements counted, that one user may have in the queue."""
+    account: str | None = None
+    """Account that may use it, where it is another than the site's."""
+    qos: str | None = None
+    accounts: list[str] = field(default_factory=list)
+    """Accounts of the user that were seen to be let in; empty where nobody looked."""
+    qos_choices: list[str] = field(default_factory=list)
+    """QOS that were seen to be let in with `account`."""
+    is_preemptible: bool = False
+    grace_time_s: int = 0
+    """Time that a preempted job is left [s]."""
+    speed: float | None = None
+    """Training speed of one GPU relative to the other partitions' figures."""
+    setup: list[str] = field(default_factory=list)
+    """Shell lines before Python starts, after the site's own."""
 
 
 @dataclass(kw_only=True)
 class ClusterConfig:
-    """A site: where jobs go, how large its nodes are, which words its SLURM understands."""
+    """A site: where jobs go, how large its nodes are, which words its SLURM understands.
+
+    What is said of one partition below `partitions` counts where the same key here is null.
+    """
 
     name: str = "local"
     partition: str | None = None
+    """`auto` takes the one that `objective` favours; `null` the site's default."""
+    objective: str = "finish"
+    """Of `partition=auto`: `finish` (earliest) or `gpu_hours` (fewest)."""
+    partitions: dict[str, PartitionConfig] = field(default_factory=dict)
+    """Partitions by name, as `launch cluster discover` finds them."""
     account: str | None = None
     qos: str | None = None
     gpu_type: str | None = None
@@ -65,6 +147,12 @@ class ClusterConfig:
     """Memory a job may ask of a node [GB]."""
     max_time_min: int | None = None
     """Longest time limit of the partition [min]."""
+    gpu_mem_gb: float | None = None
+    """Memory of one GPU [GB]."""
+    num_nodes: int | None = None
+    max_nodes: int | None = None
+    max_gpus: int | None = None
+    max_submit: int | None = None
     max_array_size: int | None = None
     """MaxArraySize of the site, by which arrays are split; `null` asks SLURM."""
     accelerator: str = "gpu"
@@ -72,7 +160,67 @@ class ClusterConfig:
     environment: dict[str, str] = field(default_factory=dict)
     """Variables for sbatch, squeue and sacct, e.g. SLURM_CONF of a second cluster."""
     setup: list[str] = field(default_factory=list)
-    """Shell lines before Python starts on a node: modules, NCCL settings."""
+    """Shell lines before Python starts on a node, e.g. to source what the site offers."""
+    dialect: DialectConfig = field(default_factory=DialectConfig)
+    python: PythonConfig = field(default_factory=PythonConfig)
+    job_environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    """GPU type, or `all`, -> variables of the jobs there: presets of NCCL."""
+    requeue: bool | None = None
+    """Whether SLURM may put a job back into its queue (JobRequeue); null where nobody looked."""
+    work_dir: str | None = None
+    """Shared folder for outputs; scratch_dir the faster or larger one that is cleaned."""
+    scratch_dir: str | None = None
+    has_accounting: bool | None = None
+    """Whether sacct answers."""
+    nodes_have_internet: bool | None = None
+    """Whether W&B can be reached from the nodes."""
+
+
+@dataclass(kw_only=True)
+class KeysConfig:
+    """Which keys of a program's config say what is planned with; a key it has not is unknown."""
+
+    num_workers: str = "data.num_workers"
+    """Dataloader workers of each rank while it trains."""
+    val_num_workers: str = "data.val_num_workers"
+    """Those of its validation loaders; where absent or null as many as for training."""
+    persistent_workers: str = "data.persistent_workers"
+    """Whether workers outlive the end of their loader's epoch."""
+    batch_size: str = "trainer.batch_size"
+    """Effective batch: samples of an optimizer step over all ranks."""
+    max_micro_batch_size: str = "trainer.max_micro_batch_size"
+    """Most samples that a rank holds at once."""
+    max_steps: str = "trainer.max_steps"
+    """Optimizer steps of the whole training."""
+    max_epochs: str = "trainer.max_epochs"
+    val_every_steps: str = "trainer.val_every_steps"
+    """Optimizer steps between two validations; where absent or null one follows each epoch."""
+    devices: str = "trainer.devices"
+    """Half of a shape: where a config has it, it must agree with `resources`."""
+    num_nodes: str = "trainer.num_nodes"
+
+
+@dataclass(kw_only=True)
+class MemoryConfig:
+    """How the host memory of a run is predicted."""
+
+    margin: float = 0.1
+    """What is added to a prediction, as a share of it."""
+    needs: str | None = None
+    """Function `module:name` of the composed config -> `launcher.estimates.memory.Needs`: what
+    grows with the config besides workers and batches, such as an index that each rank holds."""
+    grows_with: list[str] = field(default_factory=list)
+    """Dotted keys that `needs` reads: runs of one profile may differ in them."""
+
+
+@dataclass(kw_only=True)
+class ProbeConfig:
+    """A short run that measures: some steps of training, some of validation, a checkpoint."""
+
+    steps: int = 20
+    """Optimizer steps; the first few are warm-up, and are not timed."""
+    val_batches: int = 8
+    timeout_min: int = 15
 
 
 @dataclass(kw_only=True)
@@ -132,6 +280,21 @@ class RecoveryConfig:
     """A silence shorter than this is never a hang [s]."""
 
 
+@dataclass(kw_only=True)
+class FollowConfig:
+    """A study whose runs are followed, one by one, by runs of this command: `launch evaluate`."""
+
+    study: str | None = None
+    """Its folder; `null` follows none."""
+    label: str = "train"
+    """The requirement that a followed run stands for: `requires.<label>` says what it must be."""
+    may_differ: list[str] = field(default_factory=list)
+    """Dotted keys in which the run that follows may differ from the followed one."""
+    anew: list[str] = field(default_factory=list)
+    """Labels of further requirements that are composed, while all others are what the followed
+    run was made from."""
+
+
 @dataclass
 class StudyLauncherConf(SlurmQueueConf):
     """Settings of our launchers; the stock keys that describe a shape default to unset."""
@@ -150,16 +313,44 @@ class StudyLauncherConf(SlurmQueueConf):
     """Shape of each run."""
     requires: dict[str, Any] = field(default_factory=dict)
     """Runs this one waits for: name -> overrides that turn this run into that one, or null."""
+    follow: FollowConfig = field(default_factory=FollowConfig)
+    """Another study, whose runs are followed."""
     shared_dir: str = "${hydra.sweep.dir}/../prerequisites"
     """Folder of required runs; several studies share them."""
     key_exclude: list[str] = field(default_factory=lambda: list(DEFAULT_KEY_EXCLUDE))
     """Dotted config keys that do not change the science."""
+    key_include: list[str] = field(default_factory=list)
+    """Dotted keys that count for the key all the same, for studies of what does not change the
+    science: `[resources.gpus]` makes runs on 1, 2 and 4 GPUs three runs."""
     validate: list[str] = field(default_factory=list)
     """Functions `module:name` called with each composed config before anything is sent."""
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     """What follows when an attempt ends early."""
+    config_keys: KeysConfig = field(default_factory=KeysConfig)
+    """Which keys of the config say what is planned with."""
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    """How host memory is predicted."""
+    profiles_dir: str = "${hydra.runtime.cwd}/.launcher/profiles"
+    """Folder of what earlier runs took; all studies of a project share it."""
+    profile_ignore: list[str] = field(default_factory=list)
+    """Dotted keys that change neither memory nor speed of a step, besides `config_keys` and
+    `key_exclude`: runs that differ in nothing else are measured for each other."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """What `launch probe` runs."""
+    skip_checks: list[str] = field(default_factory=list)
+    """Checks of a submission that are not made, by name (`launch doctor` lists them)."""
+    action: str = "submit"
+    """`submit`, or what the commands of that name ask a program for: `plan`, `doctor`, `probe`."""
+    plan_gpus: list[int] = field(default_factory=list)
+    """Numbers of GPUs that `launch plan` compares, instead of `resources.gpu_choices` and what
+    is asked for."""
+    as_json: bool = False
+    """Whether `launch plan` answers in JSON instead of a table."""
     report: str | None = None
     """Function `module:name` called with the finished study; writes tables and figures."""
+    page: str | None = None
+    """Function `module:name` that writes the page of `launch report`, which is also written when
+    a study that was followed has ended; `null` where there is none, or none is wanted."""
     study: str | None = None
     """Name of the study; `null` names it by what it sweeps and a hash of what it asks for."""
     dry_run: bool = False

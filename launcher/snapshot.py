@@ -26,7 +26,7 @@ SWEEP_MARKS = {"multirun.yaml", "study.json"}
 OURS = ("code", "payload", "batches", ".submitit")
 """Folders that we make in the folder of a sweep."""
 MAX_BYTES = 200 * 2**20
-SKIPPED = {"__pycache__", ".git", ".venv", "venv", "node_modules"}
+SKIPPED = {"__pycache__", ".git", ".launcher", ".venv", "venv", "node_modules"}
 """Folders left out where no git repository says what is ignored."""
 SKIPPED_AT_TOP = {"outputs", "multirun", "data"}
 """The same, at the top only: deeper down they may hold code, as `src/data` does."""

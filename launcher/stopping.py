@@ -37,6 +37,13 @@ class RunStopped(SystemExit):
         """Optimizer step that was saved, where something was."""
 
 
+class ProbeDone(SystemExit):
+    """Ends the task of a probe that has seen what it was to measure, as if all had gone well."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
 _request: StopRequest | None = None
 
 

@@ -9,6 +9,7 @@
     attempts/<id>.json           one file per life of the run
     attempts/<id>.verdict.json   why that life ended, and what was done
     attempts/<id>.beats/         signs of life of its ranks
+    attempts/<id>.use/           what its ranks took
     checkpoints/resume/          what the next life goes on from
     cancelled.json               a sending that somebody cancelled
     progress.json                last step and metrics, rewritten while it runs
@@ -123,15 +124,17 @@ def submission(run_dir: Path | str, key: str | None = None) -> SubmissionRecord 
     numbered, and may be used again.
     """
     for number in reversed(submission_numbers(run_dir)):
-        found = find_record(f"{run_dir}/submissions/{number:03d}/submission.json", SubmissionRecord)
+        found = sending(run_dir, number)
         if found is not None:
-            return _placed(found, run_dir) if key is None or found.key == key else None
+            return found if key is None or found.key == key else None
     return None
 
 
-def _placed(record: SubmissionRecord, run_dir: Path | str) -> SubmissionRecord:
-    """With the absolute file of its batch, wherever the study lies now."""
-    if record.batch is None:
+def sending(run_dir: Path | str, number: int) -> SubmissionRecord | None:
+    """One sending of a run, with the absolute file of its batch, wherever the study lies now."""
+    path = f"{run_dir}/submissions/{number:03d}/submission.json"
+    record = find_record(path, SubmissionRecord)
+    if record is None or record.batch is None:
         return record
     path = os.path.normpath(os.path.join(run_dir, record.batch))  # noqa: PTH118 - 10,000 times
     return record.model_copy(update={"batch": path})
@@ -139,10 +142,7 @@ def _placed(record: SubmissionRecord, run_dir: Path | str) -> SubmissionRecord:
 
 def submissions(run_dir: Path | str) -> list[SubmissionRecord]:
     """All sendings of a run, oldest first."""
-    found = [
-        find_record(f"{run_dir}/submissions/{number:03d}/submission.json", SubmissionRecord)
-        for number in submission_numbers(run_dir)
-    ]
+    found = [sending(run_dir, number) for number in submission_numbers(run_dir)]
     return [record for record in found if record is not None]
 
 
@@ -222,7 +222,19 @@ def attempts(
 
     A failure that only a rank above 0 wrote stands in for rank 0's silence, or its success.
     """
-    prefix = "" if number is None else f"{number:03d}-"
+    return _attempts(run_dir, "" if number is None else f"{number:03d}-", key)
+
+
+def attempt(run_dir: Path | str, name: str) -> AttemptRecord | None:
+    """One attempt of a run, without a look at the others; None if it left no record.
+
+    Raises:
+        StoreError: a record of it is damaged.
+    """
+    return next(iter(_attempts(run_dir, f"{name}.", None)), None)
+
+
+def _attempts(run_dir: Path | str, prefix: str, key: str | None) -> list[AttemptRecord]:
     records: dict[str, AttemptRecord] = {}
     for name in sorted(_names(f"{run_dir}/attempts")):
         if name.startswith(prefix) and _ATTEMPT.fullmatch(name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,9 @@ class RunResult:
     """Its overrides among those in which the runs of the study differ."""
     metrics: dict[str, Any]
 
-    @property
+    @cached_property
     def config(self) -> DictConfig:
-        """The frozen config of the latest submission."""
+        """The frozen config of the latest submission, read when it is first asked for."""
         return frozen_config(self.run_dir)
 
     def row(self) -> dict[str, Any]:

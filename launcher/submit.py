@@ -11,7 +11,18 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launcher import batches, catalog, files, manage, observing, sending, snapshot, store, ui
+from launcher import (
+    batches,
+    catalog,
+    files,
+    manage,
+    observing,
+    preflight,
+    sending,
+    snapshot,
+    store,
+    ui,
+)
 from launcher.compose import WantedRun
 from launcher.declaring import Declared, declare, entry_of, with_required
 from launcher.errors import StoreError, SubmissionError, one_of
@@ -84,16 +95,38 @@ class Submission:
     def lock_folders(self) -> list[Path]:
         """Folders that no other command may submit from: the study's, and those of shared runs."""
         own = {run.key for run in self.wanted}
-        shared = [entry_of(run) for run in with_required(self.wanted) if run.key not in own]
+        # Nothing of a study that is followed is sent, and its local command holds its lock.
+        shared = [
+            entry_of(run)
+            for run in with_required(self.wanted)
+            if run.key not in own and not run.is_followed
+        ]
         return manage.lock_folders(self.study_dir, shared)
 
-    def check(self, plan: Plan) -> None:
-        """Refuse what the scheduler could never run.
+    def check(self, runs: Sequence[WantedRun], task_function: Callable[..., Any]) -> None:
+        """Refuse runs that could never work, and say what may go wrong.
 
         Raises:
-            SubmissionError: the first such run.
+            SubmissionError: what is wrong with which run.
         """
-        self.scheduler.check(self._jobs(plan.to_submit(), plan))
+        loaded = task_function if self._is_code_new() else None
+        findings = list(preflight.inspect(preflight.subject_of(self, runs, loaded)))
+        preflight.refuse(findings)
+        for text in preflight.warnings(findings):
+            ui.say(text)
+
+    def _is_code_new(self) -> bool:
+        """Whether nobody has seen the task load on its own: of no earlier sending, nor here."""
+        is_slurm = isinstance(self.scheduler, SlurmScheduler)
+        return is_slurm and not (self.study_dir / "code" / snapshot.current().sha).exists()
+
+    def test_only(self, runs: Sequence[WantedRun]) -> None:
+        """Ask the scheduler whether it would take these runs; nothing is sent.
+
+        Raises:
+            SubmissionError: it would not.
+        """
+        self.scheduler.check(self._jobs(list(runs), Plan(rows=())))
 
     def scripts(self, plan: Plan) -> list[str]:
         """The sbatch script of each array, as it would be sent."""
@@ -170,9 +203,8 @@ class Submission:
         adopted = self._adopt(needed.values(), intact, write=write)
         found = observing.statuses([*needed.values(), *intact], self.scheduler, adopted)
         if write and not rules.force and isinstance(self.scheduler, SlurmScheduler):
-            sent = observing.submissions(entries)
             asked = [*needed.values(), *intact]
-            _, found = manage.conclude_lost(asked, sent, found, self.scheduler)
+            _, found = manage.conclude_lost(asked, found, self.scheduler)
         _refuse_occupied_folders(entries, occupants, found)
         _refuse_unknown(found.values())
         return make_plan(

@@ -6,10 +6,12 @@ a pair can be set alone: tasks per node equal GPUs per node (one on CPU).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, at_least, one_of
+from launcher.partitions import placed
 from launcher.settings import ClusterConfig, ResourcesConfig
 
 
@@ -46,17 +48,41 @@ def shape_of(resources: ResourcesConfig, cluster: ClusterConfig) -> Shape:
     Raises:
         ConfigError: the parts contradict each other, or no node of the site is that large.
     """
+    at_least("resources.cpus_per_rank", resources.cpus_per_rank, 1)
+    at_least("resources.timeout_min", resources.timeout_min, 1)
+    for key in ("mem_gb", "cpu_mem_gb"):
+        if (asked_gb := getattr(resources, key)) is not None and not asked_gb > 0:
+            raise ConfigError(
+                f"`resources.{key}={asked_gb:g}` is not above 0",
+                hint="null asks for the share of a node that goes with its GPUs or CPUs",
+            )
+    cluster = placed(cluster)
     nodes, gpus_per_node = _nodes_and_gpus(resources, cluster)
+    ranks_per_node = max(gpus_per_node, 1)
+    cpus = ranks_per_node * resources.cpus_per_rank
+    mem_gb = resources.mem_gb
+    if mem_gb is None and not gpus_per_node:
+        mem_gb = resources.cpu_mem_gb
+    if mem_gb is None:
+        mem_gb = _share_gb(cluster, gpus_per_node, cpus)
     shape = Shape(
         nodes=nodes,
         gpus_per_node=gpus_per_node,
-        ranks_per_node=max(gpus_per_node, 1),
+        ranks_per_node=ranks_per_node,
         cpus_per_rank=resources.cpus_per_rank,
-        mem_gb=resources.mem_gb,
+        mem_gb=mem_gb,
         timeout_min=resources.timeout_min,
     )
     _check_fits(shape, cluster)
     return shape
+
+
+def _share_gb(cluster: ClusterConfig, gpus: int, cpus: int) -> float | None:
+    """Memory of a node [GB] that goes with a part of its GPUs, or of its CPUs."""
+    asked, all_of_node = (gpus, cluster.gpus_per_node) if gpus else (cpus, cluster.cpus_per_node)
+    if cluster.mem_gb_per_node is None or not all_of_node:
+        return None
+    return math.floor(cluster.mem_gb_per_node * min(asked / all_of_node, 1.0))
 
 
 def _nodes_and_gpus(resources: ResourcesConfig, cluster: ClusterConfig) -> tuple[int, int]:
@@ -160,11 +186,20 @@ def sbatch_parameters(shape: Shape, cluster: ClusterConfig) -> dict[str, Any]:
         # srun forgot --cpus-per-task from 22.05 to 23.02; restating it is right on all versions.
         "srun_args": [f"--cpus-per-task={shape.cpus_per_rank}"],
     }
-    if shape.mem_gb is not None:
+    dialect = cluster.dialect
+    one_of("cluster.dialect.gpus", dialect.gpus, ("gres", "gpus_per_node"))
+    one_of("cluster.dialect.memory", dialect.memory, ("node", "cpu", "none"))
+    if shape.mem_gb is not None and dialect.memory == "node":
         parameters["mem"] = f"{round(shape.mem_gb * 1024)}M"
+    if shape.mem_gb is not None and dialect.memory == "cpu":
+        parameters["mem_per_cpu"] = f"{math.ceil(shape.mem_gb * 1024 / shape.cpus)}M"
     if shape.gpus_per_node:
         kind = f"{cluster.gpu_type}:" if cluster.gpu_type else ""
-        parameters["gres"] = f"gpu:{kind}{shape.gpus_per_node}"
+        gpus = f"{kind}{shape.gpus_per_node}"
+        if dialect.gpus == "gres":
+            parameters["gres"] = f"gpu:{gpus}"
+        else:
+            parameters["gpus_per_node"] = gpus
     for name in ("partition", "account", "qos"):
         if getattr(cluster, name):
             parameters[name] = getattr(cluster, name)

@@ -83,6 +83,11 @@ class World:
         return timeout_min * 60 if self.ends_s is None else self.ends_s - time.time()
 
 
+def node_name() -> str:
+    """This node, as SLURM calls it where SLURM started us."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def free_port() -> int:
     """A port that nobody listens on, on this host and at this moment.
 

@@ -11,4 +11,5 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
 fi
 python -m pip install --quiet --editable ".[dev]"
 python -m tests.slurm install
-exec python -m pytest "$@"
+# Two workers: all tests on clusters are one's, the rest the other's, file by file (conftest.py).
+exec python -m pytest -n 2 --dist loadfile "$@"

@@ -36,10 +36,10 @@ def prepare(config: DataConfig) -> Path:
     by one rename, complete or not at all; a lock only spares them double work.
 
     Raises:
-        ConfigError: `openscene` folders that do not exist, a world that cannot be.
+        ConfigError: folders of recorded data that do not exist, a world that cannot be.
         DataError: the cached folder was damaged.
     """
-    if config.source == "openscene":
+    if config.source != "synthetic":
         folders_of(config, Path(config.root))
         return Path(config.root)
     _require_possible(config.synthetic)
@@ -87,11 +87,12 @@ def _require_writable(root: Path) -> None:
 
 def folders_of(config: DataConfig, root: Path) -> Folders:
     """Return the folders of logs, sensors and maps; ConfigError names the one that is missing."""
-    real = config.source == "openscene"
+    real = config.source != "synthetic"
     logs = Path(config.logs) if real and config.logs else root / LOGS
     sensors = Path(config.sensors) if real and config.sensors else root / SENSORS
     for key, path in (("data.logs", logs), ("data.sensors", sensors)):
-        if not path.is_dir():
+        # Features that are cached already stand for the sensors, not for the logs.
+        if not path.is_dir() and not (key == "data.sensors" and config.source == "navsim_cache"):
             raise ConfigError(
                 f"`{key}={path}` is not a folder",
                 hint="point it at OpenScene's data, or use data.source=synthetic",

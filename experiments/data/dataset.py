@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from experiments.data.assembly import Indices
-from experiments.data.source import SENSORS, SceneSource, Sensor
+from experiments.data.source import SENSORS, SceneSource, Sensor, Target
+from experiments.data.teacher import TeacherScores
 from launcher.errors import ConfigError
 
 
@@ -19,7 +20,10 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
     """Windows as dicts of tensors.
 
     Keys: `image` uint8 (3, H, W) and `lidar` float32 (1, P, P) if asked for, `status`
-    float32 (8,), `trajectory` float32 (8, 3), `index` int64 () into the source's index.
+    float32 (8,), `trajectory` float32 (8, 3), `index` int64 () into the source's index,
+    `teacher` (V, M) if there is one, and what `targets` ask for: "agents" for `agent_states`
+    float32 (30, 5) and `agent_labels` bool (30,), "bev_semantics" for `bev_semantics` uint8
+    (P / 2, P); see `SceneSource.targets`.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
         sensors: Iterable[Sensor],
         *,
         cache_decoded: bool = False,
+        teacher: TeacherScores | None = None,
+        targets: Iterable[Target] = (),
     ) -> None:
         """Take the windows `indices` of `source`.
 
@@ -38,10 +44,14 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             sensors: what to read of "image" and "lidar".
             cache_decoded: read and decode everything now, or share what was decoded before.
                 Worth it when all windows fit into memory and are read many times.
+            teacher: scores of a teacher, which must know all these windows.
+            targets: what losses read besides the trajectory.
 
         Raises:
-            ConfigError: an unknown sensor, or no windows.
-            DataError: with `cache_decoded`, a sensor file is missing or torn.
+            ConfigError: an unknown sensor, no windows, a target that the source cannot have, or
+                "teacher" without a teacher.
+            DataError: with `cache_decoded`, a sensor file is missing or torn; windows that the
+                teacher has not scored.
         """
         self.source, self.indices = source, np.asarray(indices, np.int64)
         self.sensors: frozenset[Sensor] = frozenset(sensors)
@@ -54,6 +64,12 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
         if cache_decoded:
             frames = source.index.frame[self.indices]
             self._decoded = {name: source.decoded(name, frames) for name in self.sensors}
+        self._targets = _own_targets(targets, teacher)
+        if self._targets:
+            source.prepare_targets(self._targets)
+        self._teacher = teacher
+        if teacher is not None:
+            self._teacher_rows = teacher.rows_of(source.index.token[self.indices])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -62,6 +78,8 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
         i = int(self.indices[n])
         return {
             **self._sensor_tensors(n, i),
+            **self._target_tensors(i),
+            **self._teacher_tensors(n),
             "status": torch.from_numpy(self.source.status[i].copy()),
             "trajectory": torch.from_numpy(self.source.future[i].copy()),
             "index": torch.tensor(i),
@@ -73,6 +91,17 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             return {name: torch.from_numpy(array[rows[n]].copy()) for name, (array, rows) in kept}
         return {name: torch.from_numpy(array) for name, array in self._read(i).items()}
 
+    def _target_tensors(self, i: int) -> dict[str, Tensor]:
+        if not self._targets:
+            return {}
+        found = self.source.targets(i, self._targets)
+        return {name: torch.from_numpy(array) for name, array in found.items()}
+
+    def _teacher_tensors(self, n: int) -> dict[str, Tensor]:
+        if self._teacher is None:
+            return {}
+        return {"teacher": torch.from_numpy(self._teacher.read(int(self._teacher_rows[n])))}
+
     def _read(self, i: int) -> dict[str, NDArray[np.generic]]:
         sample = self.source.load(i, self.sensors)
         arrays: dict[str, NDArray[np.generic] | None] = {
@@ -80,6 +109,17 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             "lidar": sample.lidar,
         }
         return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _own_targets(wanted: Iterable[Target], teacher: TeacherScores | None) -> tuple[Target, ...]:
+    """Return those that come from the source, in a fixed order."""
+    targets = frozenset(wanted)
+    if "teacher" in targets and teacher is None:
+        raise ConfigError(
+            "a loss learns from a teacher's scores, but none are given",
+            hint="score the vocabulary first, or choose a loss without a teacher",
+        )
+    return tuple(sorted(targets - {"teacher"}))
 
 
 class FrameDataset(Dataset[Tensor]):

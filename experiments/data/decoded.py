@@ -20,11 +20,10 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from experiments.data.source import Sensor
 from experiments.settings import DataConfig
 
 _log = logging.getLogger(__name__)
-_DECODERS = ("openscene.py", "images.py", "bev.py", "pcd.py", "logs.py")
+_DECODERS = ("openscene.py", "images.py", "bev.py", "pcd.py", "logs.py", "indexing.py")
 _PATIENCE_S = 900.0
 
 Read = Callable[[int], NDArray[Any]]
@@ -40,22 +39,22 @@ class DecodedSensors:
     def of(cls, config: DataConfig, root: Path) -> DecodedSensors:
         """Those of the generated data in `root`, as `config` and the present code decode them."""
         digest = hashlib.sha256(root.name.encode())
-        sizes = [config.image_hw, config.bev_px, config.bev_range_m]
+        sizes = [config.image_hw, config.bev_px, config.bev_range_m, config.cameras, config.decode]
         digest.update(json.dumps(sizes).encode())
         for name in _DECODERS:
             digest.update((Path(__file__).parent / name).read_bytes())
         return cls(root.parent / f"decoded-{digest.hexdigest()[:12]}")
 
-    def rows(self, sensor: Sensor, num_frames: int, read: Read) -> NDArray[Any]:
-        """The read-only array (num_frames, ...) of a sensor; decoded now if nobody has.
+    def rows(self, name: str, num_frames: int, read: Read) -> NDArray[Any]:
+        """The read-only array (num_frames, ...) of `name`; made now by `read` if nobody has.
 
         Raises:
             DataError: a sensor file is missing or torn.
         """
-        path = self.folder / f"{sensor}.npy"
+        path = self.folder / f"{name}.npy"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / f".{sensor}.lock", timeout=_PATIENCE_S)
+            lock = FileLock(self.folder / f".{name}.lock", timeout=_PATIENCE_S)
             # The rename decides where a file system has no locks; they only spare double work.
             with suppress(OSError, NotImplementedError):
                 lock.acquire()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +10,37 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.data.errors import DataError
+from experiments.settings.constants import CAMERAS
 
-CAMERAS = ("CAM_L0", "CAM_F0", "CAM_R0")
-"""From left to right in the stitched image."""
 _FULL_HW = (1080, 1920)
 _CROP_ROWS, _CROP_SIDE = 28, 416
 """Pixels cut at 1080 x 1920: top and bottom of all, left and right of the side cameras."""
+_SHRINKS = (8, 4, 2)
+"""By what a JPEG decoder can make an image smaller while it decodes."""
 
 Pixels = NDArray[np.uint8]
+Places = NDArray[np.int64]
 
 
-def decode(path: Path) -> Pixels:
+def decode(path: Path, cameras: Sequence[str] = CAMERAS, smallest_hw: tuple[int, int] | None = None
+           ) -> Pixels:  # fmt: skip
     """Return the (H, W, 3) RGB pixels of an image file.
+
+    Args:
+        path: A JPEG, or another image.
+        cameras: What the panorama is made of, if it may be made smaller.
+        smallest_hw: Size of the panorama below which a JPEG is not made smaller while it is
+            decoded; None decodes all pixels.
 
     Raises:
         DataError: the file is missing, torn or no image.
     """
     try:
         with Image.open(path) as image:
+            if smallest_hw is not None:
+                width, height = image.size
+                shrink = shrinking((height, width), cameras, smallest_hw)
+                image.draft("RGB", (width // shrink, height // shrink))
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise DataError(f"the camera image `{path}` is missing") from error
@@ -34,18 +48,91 @@ def decode(path: Path) -> Pixels:
         raise DataError(f"the camera image `{path}` is torn or no image: {error}") from error
 
 
+def shrinking(image_hw: tuple[int, int], cameras: Sequence[str], smallest_hw: tuple[int, int]
+              ) -> int:  # fmt: skip
+    """Return the most, of 1, 2, 4 and 8, by which images of a panorama may shrink.
+
+    The panorama keeps at least `smallest_hw`. At 1080 x 1920 that of three cameras is 1024 x 4096,
+    so that 256 x 1024 is a quarter of it to the pixel.
+    """
+    for shrink in _SHRINKS:
+        height, width = (-(-size // shrink) for size in image_hw)
+        panorama = [_margins((height, width), side=camera != "CAM_F0") for camera in cameras]
+        rows = height - 2 * panorama[0][0]
+        columns = sum(width - 2 * cut for _, cut in panorama)
+        if rows >= smallest_hw[0] and columns >= smallest_hw[1]:
+            return shrink
+    return 1
+
+
+def _margins(hw: tuple[int, int], *, side: bool) -> tuple[int, int]:
+    rows = round(_CROP_ROWS * hw[0] / _FULL_HW[0])
+    return rows, round(_CROP_SIDE * hw[1] / _FULL_HW[1]) if side else 0
+
+
 def crop(pixels: Pixels, *, side: bool) -> Pixels:
     """Cut an (H, W, 3) image by NAVSIM's margins, scaled to its size."""
-    rows = round(_CROP_ROWS * pixels.shape[0] / _FULL_HW[0])
-    columns = round(_CROP_SIDE * pixels.shape[1] / _FULL_HW[1]) if side else 0
-    return pixels[rows : pixels.shape[0] - rows, columns : pixels.shape[1] - columns]
+    height, width = pixels.shape[:2]
+    rows, columns = _margins((height, width), side=side)
+    return pixels[rows : height - rows, columns : width - columns]
 
 
-def stitch(left: Pixels, front: Pixels, right: Pixels, hw: tuple[int, int]) -> Pixels:
-    """Return the (3, H, W) panorama of three equally high images, resized to `hw`."""
-    parts = [crop(left, side=True), crop(front, side=False), crop(right, side=True)]
-    panorama = np.concatenate(parts, axis=1)
+def resize(pixels: Pixels, hw: tuple[int, int]) -> Pixels:
+    """Return an (H, W, 3) image in another size, as NAVSIM resizes: bilinearly, no antialiasing.
+
+    Each new pixel is a mean of the 4 old ones next to its centre, however many it covers. Weights
+    are multiples of 2**-11, as in OpenCV's `resize` (INTER_LINEAR), whose pixels these are up to
+    the rounding of some of its builds.
+    """
+    top, bottom, down = _neighbours(pixels.shape[0], hw[0])
+    left, right, across = _neighbours(pixels.shape[1], hw[1])
+    across = across[:, None]
+
+    def row_means(rows: Places) -> NDArray[np.int32]:
+        of_rows = pixels[rows]
+        before, behind = (of_rows[:, places].astype(np.int32) for places in (left, right))
+        return before * (_ONE - across) + behind * across
+
+    down = down[:, None, None]
+    sums = row_means(top) * (_ONE - down) + row_means(bottom) * down
+    return ((sums + _ONE * _ONE // 2) >> 2 * _BITS).astype(np.uint8)
+
+
+_BITS = 11
+_ONE = 1 << _BITS
+
+
+def _neighbours(size_in: int, size_out: int) -> tuple[Places, Places, NDArray[np.int32]]:
+    """Return the old places before and behind each new one, and the weight of that behind."""
+    centres = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
+    before = np.clip(np.floor(centres), 0, size_in - 1).astype(np.int64)
+    weights = np.round(np.clip(centres - before, 0.0, 1.0) * _ONE).astype(np.int32)
+    return before, np.minimum(before + 1, size_in - 1), weights
+
+
+def stitch(images: Sequence[Pixels], cameras: Sequence[str], hw: tuple[int, int]) -> Pixels:
+    """Return the (3, H, W) panorama of equally high images of `cameras`, resized to `hw`."""
+    parts = [
+        crop(image, side=camera != "CAM_F0") for image, camera in zip(images, cameras, strict=True)
+    ]
+    panorama = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
     if panorama.shape[:2] != tuple(hw):
-        resized = Image.fromarray(panorama).resize((hw[1], hw[0]), Image.Resampling.BILINEAR)
-        panorama = np.asarray(resized)
+        panorama = resize(panorama, hw)
     return np.ascontiguousarray(panorama.transpose(2, 0, 1))
+
+
+def read_panorama(paths: Sequence[Path], cameras: Sequence[str], hw: tuple[int, int], *,
+                  scaled: bool) -> Pixels:  # fmt: skip
+    """Return the (3, H, W) panorama of image files, one for each of `cameras`.
+
+    Args:
+        paths: The files.
+        cameras: From left to right.
+        hw: Size of the panorama [px].
+        scaled: Whether JPEGs may shrink while they are decoded; see `data.decode`.
+
+    Raises:
+        DataError: a file is missing, torn or no image.
+    """
+    smallest = hw if scaled else None
+    return stitch([decode(path, cameras, smallest) for path in paths], cameras, hw)

@@ -15,7 +15,7 @@ from experiments.data.frames import Floats
 
 DRIVABLE = ("roadblock", "intersection", "carpark")
 """Layers whose union a car may be on; lanes and connectors lie within it (NAVSIM's DAC)."""
-LAYERS = (*DRIVABLE, "lane", "lane_connector")
+LAYERS = (*DRIVABLE, "lane", "lane_connector", "walkway", "crosswalk", "stop_line")
 
 
 @dataclass(frozen=True, slots=True)

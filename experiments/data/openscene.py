@@ -5,9 +5,8 @@ The generated data set is written in the same format and read by this very modul
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,17 +18,20 @@ from experiments.data import bev, images, pcd
 from experiments.data.decoded import DecodedSensors
 from experiments.data.errors import DataError
 from experiments.data.frames import Floats, to_local, wrap
-from experiments.data.logs import FrameTable, concatenate, frame_table, read_log
+from experiments.data.indexing import LogIndex
+from experiments.data.keeping import index_of
+from experiments.data.lights import red_lights_of
+from experiments.data.logs import read_log
 from experiments.data.maps import PolygonMap, read_map
-from experiments.data.source import Sample, SceneIndex, Sensor, Traffic
-from experiments.settings import COMMANDS, POSES, DataConfig
-
-_log = logging.getLogger(__name__)
+from experiments.data.source import Sample, SceneIndex, Sensor, Target, Traffic
+from experiments.data.targets_kept import TARGET_NAMES, kept_targets
+from experiments.settings import COMMANDS, DataConfig
+from experiments.settings.constants import CAMERAS
 
 T = TypeVar("T")
 Rows = NDArray[np.int64]
 _KEPT_LOGS = 4
-"""Logs and maps kept in memory for scoring, which goes log by log."""
+"""Logs, maps and boxes kept in memory for scoring, which goes log by log and asks twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,12 @@ class Folders:
 
 
 class OpenSceneSource:
-    """All windows of the logs in a folder; reads every log once, sensor files on demand."""
+    """All windows of the logs in a folder; maps their index, reads sensor files on demand."""
 
     def __init__(
         self, config: DataConfig, folders: Folders, kept: DecodedSensors | None = None
     ) -> None:
-        """Index all logs below `folders.logs`.
+        """Open the index of all logs below `folders.logs`, building it if nobody has.
 
         Args:
             config: sizes and window lengths.
@@ -55,28 +57,57 @@ class OpenSceneSource:
             kept: where decoded sensors are kept; None decodes for this process alone.
 
         Raises:
+            ConfigError: the index is not there and can be written nowhere.
             DataError: no logs, or one that is torn, too short or not finite.
         """
-        paths = sorted(folders.logs.glob("*.pkl"))
-        if not paths:
-            raise DataError(f"there is no log (*.pkl) in `{folders.logs}`")
-        self._config, self._folders, self._paths = config, folders, paths
-        self._kept = kept
-        tables = [frame_table(path, read_log(path)) for path in paths]
-        _require_length(config, paths, tables)
-        self._frames = concatenate(tables)
-        lengths = np.array([len(table) for table in tables])
-        self._first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        self.frame_log = np.repeat(np.arange(len(paths), dtype=np.int32), lengths)
-        current = _windows(config, self._first, lengths)
-        current = _with_route(current, self._frames, folders)
-        self.index = _index(self._frames, self.frame_log, current, [path.stem for path in paths])
-        self.status = _status(self._frames, current)
-        self.future = _future(self._frames, current)
-        self.pose = self._frames.pose[current]
-        self.has_maps = folders.maps.is_dir()
+        self._config, self._folders, self._kept = config, folders, kept
+        self._index = index_of(config, folders.logs)
         self._logs: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._maps: OrderedDict[int, PolygonMap] = OrderedDict()
+        self._boxes: OrderedDict[int, Traffic] = OrderedDict()
+        self._targets: dict[str, NDArray[Any]] = {}
+
+    @property
+    def index(self) -> SceneIndex:
+        """All windows."""
+        return self._index.windows
+
+    @property
+    def status(self) -> NDArray[np.float32]:
+        """(N, 8) status vectors of all windows."""
+        return self._index.status
+
+    @property
+    def future(self) -> NDArray[np.float32]:
+        """(N, 8, 3) future poses of all windows."""
+        return self._index.future
+
+    @property
+    def pose(self) -> Floats:
+        """(N, 3) global pose of the rear axle at the current frames."""
+        return self._index.pose
+
+    @property
+    def frame_log(self) -> NDArray[np.int32]:
+        """(F,) log of every frame."""
+        return self._index.frame_log
+
+    @property
+    def log_index(self) -> LogIndex:
+        """All of the index, also what only recorded logs have."""
+        return self._index
+
+    @property
+    def fingerprint(self) -> str:
+        """What the data is, as text: the content of generated data, the index of recorded."""
+        if self._config.source == "synthetic":
+            return f"synthetic {self._folders.logs.parent.name}"
+        return f"{self._config.source} {self._index.key}"
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether maps come with the logs."""
+        return self._folders.maps.is_dir()
 
     def load(self, i: int, sensors: frozenset[Sensor]) -> Sample:
         """Read window `i`; see `SceneSource.load`."""
@@ -94,15 +125,18 @@ class OpenSceneSource:
 
     def image(self, frame: int) -> NDArray[np.uint8]:
         """Return the stitched (3, H, W) image of row `frame` of the frame table."""
-        names = zip(images.CAMERAS, self._frames.cameras[frame], strict=True)
-        left, front, right = (
-            images.decode(self._sensor_file(frame, name, path)) for name, path in names
-        )
-        return images.stitch(left, front, right, self._config.image_hw)
+        config, first = self._config, frame * len(CAMERAS)
+        paths = [
+            self._sensor_file(frame, name, self._index.cameras[first + n])
+            for n, name in enumerate(CAMERAS)
+            if name in config.cameras
+        ]
+        scaled = config.decode == "scaled"
+        return images.read_panorama(paths, config.cameras, config.image_hw, scaled=scaled)
 
     def lidar(self, frame: int) -> NDArray[np.float32]:
         """Return the (1, P, P) LiDAR histogram of row `frame` of the frame table."""
-        path = self._sensor_file(frame, "MergedPointCloud", self._frames.lidar[frame])
+        path = self._sensor_file(frame, "MergedPointCloud", self._index.lidar[frame])
         config = self._config
         return bev.histogram(pcd.read(path), config.bev_px, config.bev_range_m)
 
@@ -111,26 +145,69 @@ class OpenSceneSource:
         read: Callable[[int], NDArray[Any]] = self.image if sensor == "image" else self.lidar
         if self._kept is not None:
             return self._kept.rows(sensor, len(self.frame_log), read), frames
-        return np.stack([read(frame) for frame in frames.tolist()]), np.arange(len(frames))
+        first = read(int(frames[0]))
+        # Filled in place: a list of them all would be there twice while it is stacked.
+        rows = np.empty((len(frames), *first.shape), first.dtype)
+        for row, frame in enumerate(frames.tolist()):
+            rows[row] = read(frame) if row else first
+        return rows, np.arange(len(frames))
+
+    def prepare_targets(self, wanted: Iterable[Target]) -> None:
+        """Make the arrays that `targets` reads, if nobody has; see `SceneSource`."""
+        self._targets = kept_targets(self, self._config, wanted)
+
+    def targets(self, i: int, wanted: Iterable[Target]) -> dict[str, NDArray[Any]]:
+        """Return auxiliary targets of window `i`; see `SceneSource.targets`."""
+        names = [name for target in wanted for name in TARGET_NAMES[target]]
+        if not set(names) <= set(self._targets):
+            self.prepare_targets(wanted)
+        frame = int(self.index.frame[i])
+        return {name: self._targets[name][frame].copy() for name in names}
+
+    def objects(self, frame: int) -> Traffic:
+        """Return annotated objects at row `frame` of the frame table, in its ego frame."""
+        return Traffic(*self._boxes_at(self.recorded(frame), frame, 0))
+
+    def recorded(self, frame: int) -> dict[str, Any]:
+        """Return row `frame` of the frame table as its log has it; DataError for a torn log."""
+        log = int(self.frame_log[frame])
+        frames = _recall(self._logs, log, lambda: read_log(self._log_path(log)))
+        return frames[frame - int(self._index.first[log])]
+
+    def map_at(self, frame: int) -> PolygonMap:
+        """Return the map of the log of a frame; DataError without one."""
+        return self._map_of_log(int(self.frame_log[frame]))
 
     def boxes(self, i: int) -> Traffic:
         """Return annotated objects of window `i`; see `SceneSource.boxes`."""
+        return _recall(self._boxes, i, lambda: self._boxes_of(i))
+
+    def _boxes_of(self, i: int) -> Traffic:
         log, now = int(self.index.log[i]), int(self.index.frame[i])
-        frames = _recall(self._logs, log, lambda: read_log(self._paths[log]))
-        row = now - int(self._first[log])
+        frames = _recall(self._logs, log, lambda: read_log(self._log_path(log)))
+        row = now - int(self._index.first[log])
         steps = range(self._config.num_future_frames + 1)
         parts = [self._boxes_at(frames[row + step], now, step) for step in steps]
         return Traffic(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def map_of(self, i: int) -> PolygonMap:
         """Return the map of window `i`'s log; see `SceneSource.map_of`."""
-        log = int(self.index.log[i])
+        return self._map_of_log(int(self.index.log[i]))
+
+    def red_lights(self, i: int) -> frozenset[str]:
+        """Return what red lights close now; see `SceneSource.red_lights`."""
+        log, now = int(self.index.log[i]), int(self.index.frame[i])
+        frames = _recall(self._logs, log, lambda: read_log(self._log_path(log)))
+        return red_lights_of(frames[now - int(self._index.first[log])], self._log_path(log))
+
+    def _map_of_log(self, log: int) -> PolygonMap:
         path = self._folders.maps / f"{self.index.log_names[log]}.json"
         return _recall(self._maps, log, lambda: read_map(path))
 
     def _boxes_at(self, frame: dict[str, Any], now: int, step: int) -> tuple[NDArray[Any], ...]:
         """Return the columns of `Traffic` for one frame, moved to the ego frame of row `now`."""
-        there = to_local(self._frames.pose[now + step], self._frames.pose[now])
+        pose = self._index.frame_pose
+        there = to_local(pose[now + step], pose[now])
         anns = frame["anns"]
         boxes = np.asarray(anns["gt_boxes"], np.float64).reshape(-1, 7)
         speeds = np.asarray(anns["gt_velocity_3d"], np.float64).reshape(-1, 3)
@@ -148,12 +225,41 @@ class OpenSceneSource:
             np.asarray(anns["track_tokens"], dtype=np.str_).reshape(-1),
         )
 
+    @property
+    def sensor_folder(self) -> Path:
+        """Where the files of the sensors lie."""
+        return self._folders.sensors
+
+    def sensor_paths(self, frame: int, sensor: Sensor) -> list[Path]:
+        """Return the files that a sensor of a frame is read from, whether or not they are there.
+
+        Where the log lists none, the path says so and is that of no file.
+        """
+        if sensor == "image":
+            first = frame * len(CAMERAS)
+            listed = [
+                (camera, self._index.cameras[first + n])
+                for n, camera in enumerate(CAMERAS)
+                if camera in self._config.cameras
+            ]
+        else:
+            listed = [("MergedPointCloud", self._index.lidar[frame])]
+        token = self._index.frame_token[frame].decode()
+        return [
+            self._folders.sensors / (path or f"(frame {token} lists no file for {name})")
+            for name, path in listed
+        ]
+
     def _sensor_file(self, frame: int, sensor: str, path: str) -> Path:
         if not path:
-            token = self._frames.token[frame].decode()
-            log = self._paths[self.frame_log[frame]]
+            token = self._index.frame_token[frame].decode()
+            log = self._log_path(int(self.frame_log[frame]))
             raise DataError(f"frame `{token}` in `{log}` lists no file for {sensor}")
-        return self._folders.sensors / str(path)
+        return self._folders.sensors / path
+
+    def _log_path(self, log: int) -> Path:
+        part = self._index.log_parts[log]
+        return self._folders.logs / part / f"{self.index.log_names[log]}.pkl"
 
 
 def _recall(kept: OrderedDict[int, T], key: int, make: Callable[[], T]) -> T:
@@ -163,62 +269,3 @@ def _recall(kept: OrderedDict[int, T], key: int, make: Callable[[], T]) -> T:
         while len(kept) > _KEPT_LOGS:
             kept.popitem(last=False)
     return kept[key]
-
-
-def _require_length(config: DataConfig, paths: list[Path], tables: list[FrameTable]) -> None:
-    window = config.num_history_frames + config.num_future_frames
-    for path, table in zip(paths, tables, strict=True):
-        if len(table) < window:
-            raise DataError(
-                f"the log `{path}` has {len(table)} frames, too few for a window of {window}",
-                hint="lower data.num_future_frames or take the log out of the folder",
-            )
-
-
-def _windows(config: DataConfig, first: Any, lengths: Any) -> NDArray[np.int64]:
-    """Return the rows of the current frames of all windows."""
-    window = config.num_history_frames + config.num_future_frames
-    starts = [
-        np.arange(start, start + length - window + 1, config.frame_interval)
-        for start, length in zip(first, lengths, strict=True)
-    ]
-    return np.concatenate(starts).astype(np.int64) + config.num_history_frames - 1
-
-
-def _with_route(
-    current: NDArray[np.int64], frames: FrameTable, folders: Folders
-) -> NDArray[np.int64]:
-    """Leave out windows whose current frame has no route, as NAVSIM's scene filters do."""
-    kept = current[frames.has_route[current]]
-    if len(kept) == 0:
-        raise DataError(f"no frame of the logs in `{folders.logs}` has a route")
-    if len(kept) < len(current):
-        _log.info("%d of %d windows have no route", len(current) - len(kept), len(current))
-    return kept
-
-
-def _index(frames: FrameTable, frame_log: NDArray[np.int32], current: NDArray[np.int64],
-           log_names: list[str]) -> SceneIndex:  # fmt: skip
-    cities, city = np.unique(frames.city[current], return_inverse=True)
-    return SceneIndex(
-        token=frames.token[current],
-        log=frame_log[current],
-        frame=current,
-        command=frames.command[current],
-        city=city.astype(np.int16),
-        log_names=tuple(log_names),
-        cities=tuple(str(name) for name in cities),
-    )
-
-
-def _status(frames: FrameTable, current: NDArray[np.int64]) -> NDArray[np.float32]:
-    one_hot = np.eye(len(COMMANDS), dtype=np.float32)[frames.command[current]]
-    return np.concatenate([one_hot, frames.dynamics[current]], axis=1)
-
-
-def _future(frames: FrameTable, current: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return (N, 8, 3) poses after the current frames, in the current rear-axle frames."""
-    steps = np.arange(1, POSES + 1)
-    ahead, now = frames.pose[current[:, None] + steps], frames.pose[current]
-    local: Floats = np.stack([to_local(a, n) for a, n in zip(ahead, now, strict=True)])
-    return local.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,6 +14,10 @@ from experiments.data.maps import PolygonMap
 
 Sensor = Literal["image", "lidar"]
 SENSORS: tuple[Sensor, ...] = ("image", "lidar")
+STATUS = {"command": slice(0, 4), "velocity": slice(4, 6), "acceleration": slice(6, 8)}
+"""Where what stands in a status vector. The order is TransFuser's; agents of NAVSIM differ."""
+Target = Literal["agents", "bev_semantics", "teacher"]
+"""What a loss may read besides the human trajectory; see `PlanningDataset`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,10 @@ class SceneSource(Protocol):
         """(F,) log of every frame, also of those that are no window's current frame."""
 
     @property
+    def fingerprint(self) -> str:
+        """What the data is, as text; another for other scenes, sensors or targets."""
+
+    @property
     def has_maps(self) -> bool:
         """Whether maps come with the logs; NAVSIM's own data has none of this project's form."""
 
@@ -125,8 +134,31 @@ class SceneSource(Protocol):
         The array may be shared with other processes, and hold more; it is not to be written.
         """
 
+    def prepare_targets(self, wanted: Iterable[Target]) -> None:
+        """Make sure that `targets` will answer, and quickly: asked once, before windows are read.
+
+        Raises:
+            ConfigError: the source cannot have one of them, such as maps it does not come with.
+            DataError: what they are made from is torn.
+        """
+
+    def targets(self, i: int, wanted: Iterable[Target]) -> dict[str, NDArray[Any]]:
+        """Return what auxiliary losses learn from window `i`, at its current frame.
+
+        "agents" gives `agent_states` float32 (30, 5) x, y, heading, length, width of the nearest
+        vehicles and `agent_labels` bool (30,); "bev_semantics" gives `bev_semantics` uint8
+        (P / 2, P), classes of the ground ahead in the orientation of `Sample.lidar`. What a
+        teacher says is no matter of the source.
+        """
+
     def boxes(self, i: int) -> Traffic:
         """Return annotated objects of window `i`, now and at all its future frames."""
 
     def map_of(self, i: int) -> PolygonMap:
         """Return the map of window `i`'s log in global coordinates; DataError without one."""
+
+    def red_lights(self, i: int) -> frozenset[str]:
+        """Return the lane connectors that a red light closes at window `i`'s current frame.
+
+        Empty where the source records no lights. Raises DataError for a torn log.
+        """

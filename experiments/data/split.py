@@ -1,4 +1,4 @@
-"""Which logs train, validate and test, and which share of the labels a run may use.
+"""Which logs train, validate and test when shares of the drives say so.
 
 All draws depend on names and seeds only, never on the order of files or on the training seed.
 """
@@ -6,7 +6,6 @@ All draws depend on names and seeds only, never on the order of files or on the 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,22 +86,6 @@ def split_logs(strata: Mapping[str, str], *, seed: int, val_share: float,
 
 def _count(share: float, total: int) -> int:
     return max(1, round(share * total)) if share > 0 else 0
-
-
-def label_fraction(strata: Mapping[str, str], fraction: float, subset_seed: int) -> tuple[str, ...]:
-    """Return the logs whose labels count: a prefix of one fixed order, so fractions are nested.
-
-    Raises:
-        ConfigError: the fraction is outside (0, 1] or there are no logs to draw from.
-    """
-    if not (0.0 < fraction <= 1.0) or not strata:
-        raise ConfigError(
-            f"`data.fraction={fraction}` of {len(strata)} training logs is not at least one log",
-            hint="take a fraction in (0, 1] and data with training logs",
-        )
-    # Rounded first: 0.1 * 30 is 3.0000000000000004, whose ceiling would be 4.
-    count = math.ceil(round(fraction * len(strata), 6))
-    return tuple(sorted(stratified_order(strata, subset_seed)[:count]))
 
 
 def tokens_sha256(tokens: Iterable[str]) -> str:

@@ -8,14 +8,14 @@ for it `lidar` float32 (B, 1, P, P), a bird's-eye-view histogram in [0, 1].
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from experiments.data.source import Sensor
+from experiments.data.source import Sensor, Target
 from experiments.settings import BackboneConfig
 from launcher.errors import ConfigError
 
@@ -44,20 +44,41 @@ class BackboneSpec:
         return self.grid_hw[0] * self.grid_hw[1]
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder makes of a batch."""
+
+    tokens: Tensor
+    """(B, N, C) with N = rows x columns of `spec.grid_hw`, row by row."""
+    bev: Tensor | None = None
+    """(B, C', H', W') bird's-eye-view features, of encoders that have them, for their own
+    auxiliary losses."""
+
+
 class Backbone(nn.Module, ABC):
     """An encoder of sensor data. It normalises its own input, so caches can hold uint8."""
 
     spec: BackboneSpec
+    targets: frozenset[Target] = frozenset()
+    """Batch entries that `auxiliary_loss` reads."""
 
     @abstractmethod
-    def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return tokens (B, N, C) with N = rows x columns of `spec.grid_hw`, row by row."""
+    def encode(self, batch: Mapping[str, Tensor]) -> Encoded:
+        """Encode the sensors that `spec.sensors` names."""
+
+    def auxiliary_loss(self, encoded: Encoded, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weighted terms that help the encoder to learn; most encoders have none."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a run's record says of this encoder besides its `spec`."""
+        return {}
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
         """Blocks from input to output: the structure that fine-tuning policies act on."""
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, batch: Mapping[str, Tensor]) -> Encoded:
         """Encode; here so that module hooks see the call."""
         return self.encode(batch)
 
@@ -94,33 +115,40 @@ def build_backbone(
         weights: Checkpoint of the pretraining task; needed if and only if
             `config.weights` is `pretrain`.
     """
-    _check_weights(config, weights)
-    # Imported here because both modules derive from `Backbone` above.
-    if config.name == "transfuser":
-        from experiments.models.transfuser import TransFuser
-
-        return TransFuser(config, image_hw=image_hw, bev_px=bev_px)
+    path = _weights_path(config, weights)
+    # Imported here because these modules derive from `Backbone` above.
+    from experiments.models.blind import BlindBackbone
     from experiments.models.ijepa import IJepaBackbone
+    from experiments.models.transfuser import TransFuser
+    from experiments.models.vit import ViTBackbone
+    from experiments.models.vovnet import VoVNetBackbone
 
-    return IJepaBackbone(config, image_hw=image_hw, weights=weights)
+    if config.name == "blind":
+        return BlindBackbone(image_hw=image_hw)
+    if config.name in ("transfuser", "ltf"):
+        return TransFuser(config, image_hw=image_hw, bev_px=bev_px, weights=path)
+    of_image: dict[str, Callable[..., Backbone]] = {
+        "ijepa": IJepaBackbone,
+        "vovnet": VoVNetBackbone,
+        "dinov2": ViTBackbone,
+        "vit_supervised": ViTBackbone,
+    }
+    return of_image[config.name](config, image_hw=image_hw, weights=path)
 
 
-def _check_weights(config: BackboneConfig, weights: Path | None) -> None:
-    if config.weights == "pretrain" and config.name != "ijepa":
-        raise ConfigError(
-            f"`backbone.weights=pretrain` does not fit `backbone.name={config.name}`",
-            hint="the pretrain task makes I-JEPA encoders; use backbone.weights=none",
-        )
-    if config.weights == "pretrain" and weights is None:
+def _weights_path(config: BackboneConfig, of_pretraining: Path | None) -> Path | None:
+    if config.weights == "pretrain" and of_pretraining is None:
         raise ConfigError(
             "`backbone.weights=pretrain` needs the checkpoint of a pretrain run",
             hint="run the same backbone with task=pretrain first",
         )
-    if config.weights == "none" and weights is not None:
+    if config.weights != "pretrain" and of_pretraining is not None:
         raise ConfigError(
-            f"a checkpoint was given (`{weights}`) although `backbone.weights=none`",
-            hint="use backbone.weights=pretrain to load it",
+            f"a checkpoint was given (`{of_pretraining}`) although"
+            f" `backbone.weights={config.weights}`",
+            hint="use backbone.weights=pretrain to load it, or requires.encoder=null",
         )
+    return of_pretraining or config.weights_file
 
 
 def first_parameter(module: nn.Module) -> Tensor:

@@ -1,71 +1,65 @@
-"""Which parameters of a backbone learn. Policies act on structure, never on names."""
+"""Which parameters of a backbone learn, and how fast. Policies act on structure, never on names."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import torch
-from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from experiments.models.backbone import Backbone
+from experiments.models.finetune_frozen import (
+    FrozenBackbone,
+    PartlyFrozenBackbone,
+    frozen_digest,
+    frozen_parameters,
+    whole_backbone,
+)
+from experiments.models.finetune_layout import Layout
+from experiments.models.optimizers import Rate
 from experiments.settings import FinetuneConfig
 
-
-class FrozenBackbone(Backbone):
-    """A backbone that cannot learn.
-
-    The inner backbone is not registered as a submodule. So `train()` never reaches it, and it
-    is in no optimiser, no DDP bucket and no checkpoint; only moves between devices and dtypes
-    are passed on.
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.spec = backbone.spec
-        self._held = (backbone.requires_grad_(False).eval(),)  # nn.Module ignores tuples
-
-    @property
-    def inner(self) -> Backbone:
-        """The frozen backbone itself."""
-        return self._held[0]
-
-    def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return tokens (B, N, C) without a graph."""
-        # Not inference_mode: its tensors cannot be saved for the head's backward pass.
-        with torch.no_grad():
-            return self.inner.encode(batch)
-
-    def blocks(self) -> list[nn.Module]:
-        """Return the blocks of the frozen backbone."""
-        return self.inner.blocks()
-
-    def digest(self) -> str:
-        """Identify the weights, which no checkpoint holds.
-
-        Loaded weights are known by file and encoder; random ones by SHA-256 of their bytes.
-        """
-        if self.spec.weights_sha256 is not None:
-            return f"{self.spec.which_encoder}:{self.spec.weights_sha256}"
-        hasher = hashlib.sha256()
-        for name, value in sorted(self.inner.state_dict().items()):
-            hasher.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            hasher.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return hasher.hexdigest()
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        self.inner._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+__all__ = [
+    "FrozenBackbone",
+    "PartlyFrozenBackbone",
+    "apply_policy",
+    "backbone_rates",
+    "check",
+    "frozen_digest",
+    "frozen_parameters",
+    "whole_backbone",
+]
 
 
 def apply_policy(config: FinetuneConfig, backbone: Backbone) -> Backbone:
-    """Return the backbone as `config.policy` wants it."""
+    """Return the backbone as `config.policy` wants it.
+
+    Raises:
+        ConfigError: `last_n` of more blocks than there are.
+    """
     if config.policy == "frozen":
         return FrozenBackbone(backbone)
+    if config.policy == "last_n":
+        return PartlyFrozenBackbone(backbone, config.blocks)
     backbone.requires_grad_(True)
     return backbone
+
+
+def backbone_rates(config: FinetuneConfig, backbone: Backbone) -> dict[int, Rate]:
+    """Return the rate of each parameter of the backbone that learns, by the parameter's id.
+
+    With `layerwise_decay` and n blocks, block i (from 0) learns at layer_decay**(n - i), the stem
+    at layer_decay**(n + 1), the tail as fast as the head, all of them times `lr_scale`.
+    """
+    if config.policy != "layerwise_decay":
+        rate = Rate("backbone", config.lr_scale)
+        return {id(p): rate for p in backbone.parameters()}
+    layout = Layout(backbone)
+    last = layout.num_blocks + 1
+    names = ["stem", *(f"block_{i:02d}" for i in range(layout.num_blocks)), "tail"]
+    return {
+        id(p): Rate(names[depth], config.lr_scale * config.layer_decay ** (last - depth))
+        for p, depth in layout.parameters()
+    }
 
 
 def check(config: FinetuneConfig, backbone: Backbone, optimizer: Optimizer) -> None:
@@ -74,28 +68,58 @@ def check(config: FinetuneConfig, backbone: Backbone, optimizer: Optimizer) -> N
     May be called after construction and after any step.
     """
     held = [p for group in optimizer.param_groups for p in group["params"]]
-    in_optimizer = {id(p) for p in held}
-    problems = ["a parameter is in two groups"] if len(in_optimizer) < len(held) else []
-    if config.policy == "frozen":
-        problems += _frozen_problems(backbone, in_optimizer)
-    else:
-        problems += [
-            f"`{name}` does not learn"
-            for name, p in backbone.named_parameters()
-            if not p.requires_grad or id(p) not in in_optimizer
-        ]
+    scales = {
+        id(p): group.get("lr_scale", 1.0)
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    problems = ["a parameter is in two groups"] if len(scales) < len(held) else []
+    problems += _wrong_kind(config, backbone)
+    problems += _frozen_problems(backbone, scales)
+    problems += _learning_problems(config, backbone, scales)
     if problems:
         raise RuntimeError(f"finetune.policy={config.policy} is broken: {'; '.join(problems)}")
 
 
-def _frozen_problems(backbone: Backbone, in_optimizer: set[int]) -> list[str]:
-    if not isinstance(backbone, FrozenBackbone):
-        return ["the backbone is not frozen"]
+def _wrong_kind(config: FinetuneConfig, backbone: Backbone) -> list[str]:
+    if config.policy == "frozen":
+        if not isinstance(backbone, FrozenBackbone):
+            return ["the backbone is not frozen"]
+        if backbone.state_dict():
+            return ["the wrapper has parameters or buffers of its own"]
+    elif config.policy == "last_n" and not isinstance(backbone, PartlyFrozenBackbone):
+        return ["the first blocks are not frozen"]
+    return []
+
+
+def _frozen_problems(backbone: Backbone, scales: Mapping[int, float]) -> list[str]:
+    whole = whole_backbone(backbone)
+    frozen = {id(p) for p in frozen_parameters(backbone)}
+    problems = [
+        f"`{name}` learns"
+        for name, p in whole.named_parameters()
+        if id(p) in frozen and (p.requires_grad or p.grad is not None or id(p) in scales)
+    ]
+    own = {id(module) for module in backbone.modules()}
+    return problems + [
+        f"`{name or 'backbone'}` is in training mode"
+        for name, module in whole.named_modules()
+        if module.training and id(module) not in own
+    ]
+
+
+def _learning_problems(
+    config: FinetuneConfig, backbone: Backbone, scales: Mapping[int, float]
+) -> list[str]:
+    if config.policy == "frozen":
+        return []
+    rates = backbone_rates(config, backbone)
     problems = []
-    if backbone.state_dict():
-        problems.append("the wrapper has parameters or buffers of its own")
-    for name, p in backbone.inner.named_parameters():
-        if p.requires_grad or p.grad is not None or id(p) in in_optimizer:
-            problems.append(f"`{name}` learns")
-    training = [name or "backbone" for name, m in backbone.inner.named_modules() if m.training]
-    return problems + [f"`{name}` is in training mode" for name in training]
+    for name, p in backbone.named_parameters():
+        if not p.requires_grad or id(p) not in scales:
+            problems.append(f"`{name}` does not learn")
+        elif scales[id(p)] != rates[id(p)].scale:
+            problems.append(
+                f"`{name}` learns at {scales[id(p)]:g} of the rate, not {rates[id(p)].scale:g}"
+            )
+    return problems

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -16,17 +17,15 @@ from torch import Tensor, nn
 from experiments.models.backbone import (
     Backbone,
     BackboneSpec,
+    Encoded,
     first_parameter,
     pair,
     require_shape,
-    unit_range,
 )
 from experiments.models.ijepa_weights import load_encoder
 from experiments.models.positions import sincos_positions
+from experiments.models.vit_pixels import Standardise
 from experiments.settings import BackboneConfig, check_vit_sizes
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PatchEncoder(nn.Module):
@@ -37,8 +36,6 @@ class PatchEncoder(nn.Module):
     """
 
     pos_embed: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: BackboneConfig, image_hw: tuple[int, int]) -> None:
         super().__init__()
@@ -62,33 +59,40 @@ class PatchEncoder(nn.Module):
         nn.init.trunc_normal_(self.patch_embed.proj.weight, std=0.02)
         nn.init.zeros_(self.patch_embed.proj.bias)
         self.register_buffer("pos_embed", sincos_positions(config.embed_dim, self.grid_hw))
-        channels = (1, 3, 1, 1)
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, torch.tensor(values).view(channels), persistent=False)
+        self.standardise = Standardise(config.pixel_statistics)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Tensor:
         """Encode patches.
 
         Args:
             image: uint8 (B, 3, H, W), not normalised.
-            visible: Indices (K,) of the patches to look at; all of them if absent.
+            visible: Indices (B, K) of the patches to look at; all of them if absent.
 
         Returns:
             Tokens (B, K, C) in the order of `visible`, or (B, N, C) row by row.
         """
         require_shape("image", image, (3, *self.image_hw))
-        pixels = unit_range(image, first_parameter(self)).sub_(self.mean).div_(self.std)
-        tokens = self.patch_embed(pixels) + self.pos_embed
+        pixels = self.standardise(image, first_parameter(self))
+        # The convolution leaves channels before patches; every layer would work across strides,
+        # which costs a third of the encoder's time on an H200.
+        tokens = (self.patch_embed(pixels) + self.pos_embed).contiguous()
         if visible is not None:
-            tokens = tokens.index_select(1, visible)
+            tokens = pick(tokens, visible)
         for block in self.blocks:
             tokens = block(tokens)
         normed: Tensor = self.norm(tokens)
         return normed
 
 
+def pick(tokens: Tensor, patches: Tensor) -> Tensor:
+    """Return the tokens (B, ..., C) of (B, N, C) at the patches (B, ...) of each image."""
+    image = torch.arange(len(tokens), device=tokens.device)
+    # Not gather: this has a deterministic gradient on GPUs.
+    return tokens[image.view(-1, *[1] * (patches.ndim - 1)), patches]
+
+
 class IJepaBackbone(Backbone):
-    """All patch tokens of an I-JEPA encoder, random or loaded from a pretraining checkpoint."""
+    """All patch tokens of an I-JEPA encoder, random or loaded from a file."""
 
     def __init__(
         self, config: BackboneConfig, *, image_hw: tuple[int, int], weights: Path | None = None
@@ -98,8 +102,13 @@ class IJepaBackbone(Backbone):
         digest = None
         if weights is not None:
             digest = load_encoder(
-                self.encoder, weights, which=config.which, grid_hw=self.encoder.grid_hw
+                self.encoder,
+                weights,
+                which=config.which,
+                layout=config.weights_format,
+                grid_hw=self.encoder.grid_hw,
             )
+        self.layout = config.weights_format if weights is not None else None
         self.spec = BackboneSpec(
             name=config.name,
             token_dim=config.embed_dim,
@@ -110,11 +119,17 @@ class IJepaBackbone(Backbone):
             weights_sha256=digest,
         )
 
-    def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, batch: Mapping[str, Tensor]) -> Encoded:
         """Return (B, N, C) tokens; row 0 of the grid is the top of the image."""
-        tokens: Tensor = self.encoder(batch["image"])
-        return tokens
+        return Encoded(self.encoder(batch["image"]))
 
     def blocks(self) -> list[nn.Module]:
         """Return the transformer blocks from input to output."""
         return list(self.encoder.blocks)
+
+    def describe(self) -> dict[str, Any]:
+        """Say where the weights come from."""
+        return {
+            "weights": "random" if self.layout is None else self.layout,
+            "which": self.spec.which_encoder,
+        }

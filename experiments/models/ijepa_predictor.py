@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -10,6 +13,10 @@ from experiments.models.ijepa_masks import BlockMasks
 from experiments.models.positions import sincos_positions
 from experiments.settings import BackboneConfig
 from launcher.errors import ConfigError
+
+MLP_RATIO = 4.0
+"""Of every published predictor, whatever the encoder has."""
+NORM_EPS = 1e-6
 
 
 class Predictor(nn.Module):
@@ -27,12 +34,13 @@ class Predictor(nn.Module):
         self.predictor_embed = nn.Linear(config.embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.register_buffer("predictor_pos_embed", sincos_positions(dim, grid_hw))
+        norm: Any = partial(nn.LayerNorm, eps=NORM_EPS)
         blocks = [
-            Block(dim, config.num_heads, mlp_ratio=config.mlp_ratio, qkv_bias=True)
+            Block(dim, config.num_heads, mlp_ratio=MLP_RATIO, qkv_bias=True, norm_layer=norm)
             for _ in range(depth)
         ]
         self.predictor_blocks = nn.ModuleList(blocks)
-        self.predictor_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.predictor_norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.predictor_proj = nn.Linear(dim, config.embed_dim)
         self._init_weights(blocks)
 
@@ -41,20 +49,20 @@ class Predictor(nn.Module):
 
         Args:
             context: Tokens (B, K, C) of the visible patches.
-            masks: Their places (K,) and the places (T, M) to predict.
+            masks: Their places (B, K) and the places (B, T, M) to predict.
 
         Returns:
             Predicted tokens (B, T, M, C).
         """
         batch, num_context = context.shape[:2]
-        num_targets, num_masked = masks.targets.shape
+        _, num_targets, num_masked = masks.targets.shape
         positions = self.predictor_pos_embed[0]
         seen = self.predictor_embed(context) + positions[masks.context]
         queries = self.mask_token + positions[masks.targets]
         tokens = torch.cat(
             [
                 seen.unsqueeze(1).expand(-1, num_targets, -1, -1),
-                queries.unsqueeze(0).expand(batch, -1, -1, -1),
+                queries,
             ],
             dim=2,
         ).flatten(0, 1)

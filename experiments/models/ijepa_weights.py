@@ -1,21 +1,28 @@
-"""Reads encoders out of checkpoints in the layout of the official I-JEPA release.
+"""Reads I-JEPA encoders out of files in the layouts in which they are released.
 
-Such a file is a dict with `encoder`, `target_encoder`, `predictor`, `epoch` and more; names
-inside start with `module.`. Which encoder is meant is always said, never guessed: the paper
-evaluates the target encoder, while common conversions took the context encoder.
+`official` files are dicts with `encoder`, `target_encoder`, `predictor`, `epoch` and more; names
+inside start with `module.`. `timm` and `huggingface` files are state dicts of one model. Which
+encoder is meant is always said, never guessed: the paper evaluates the target encoder, while
+both libraries converted the context encoder.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from experiments.models.backbone_weights import (
+    check_names,
+    load_strictly,
+    read_file,
+    require_state,
+    sha256,
+    timm_state,
+)
+from experiments.models.ijepa_huggingface import renamed
 from experiments.models.positions import sincos_positions
 from launcher.errors import ConfigError
 
@@ -24,74 +31,58 @@ POSITIONS = "pos_embed"
 PATCHES = "patch_embed.proj.weight"
 
 
-def load_encoder(encoder: nn.Module, path: Path, *, which: str, grid_hw: tuple[int, int]) -> str:
+def load_encoder(
+    encoder: nn.Module, path: Path, *, which: str, layout: str, grid_hw: tuple[int, int]
+) -> str:
     """Load `which` encoder of the file into `encoder`; return the SHA-256 of the file.
 
     Args:
         encoder: Takes the weights; its state names are the official ones.
         path: The checkpoint.
         which: `target_encoder` or `encoder`.
+        layout: `official`, `timm` or `huggingface`.
         grid_hw: Rows and columns of the encoder's patch grid.
 
     Raises:
-        ConfigError: The file has no such encoder, or names or shapes differ.
+        ConfigError: The file has no such encoder, or names, shapes or types differ.
     """
-    state = _read(path, which)
+    state = _read(path, which, layout)
     own = encoder.state_dict()
-    _check_names(path, which, state, own)
-    _check_shapes(path, state, own)
+    check_names(path, state, own)
+    _check_patches(path, state[PATCHES], own[PATCHES])
     state[POSITIONS] = _positions(path, state[POSITIONS], own[POSITIONS], grid_hw)
-    encoder.load_state_dict(state, strict=True)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    load_strictly(encoder, state, path)
+    return sha256(path)
 
 
-def _read(path: Path, which: str) -> dict[str, Tensor]:
-    # Official files also hold optimiser moments; mapped, those are never read from disk.
-    checkpoint: Mapping[str, Any] = torch.load(
-        path, map_location="cpu", weights_only=True, mmap=True
-    )
-    if which not in checkpoint:
+def _read(path: Path, which: str, layout: str) -> dict[str, Tensor]:
+    if layout == "timm":
+        return timm_state(path)
+    content = read_file(path)
+    if layout == "huggingface":
+        return renamed(require_state(path, content))
+    if "pytorch-lightning_version" not in content and which not in content:
         raise ConfigError(
-            f"`{path}` has no `{which}`; it holds {', '.join(sorted(map(str, checkpoint)))}",
-            hint="an I-JEPA checkpoint holds `encoder`, `predictor` and `target_encoder`",
+            f"`{path}` has no `{which}`; it holds {', '.join(sorted(map(str, content))[:8])}",
+            hint="an official I-JEPA checkpoint holds `encoder`, `predictor` and `target_encoder`;"
+            " a state dict of a library needs backbone.weights_format=timm or huggingface",
         )
-    return {name.removeprefix(PREFIX): value for name, value in checkpoint[which].items()}
+    state = require_state(path, content.get(which, content))
+    return {name.removeprefix(PREFIX): value for name, value in state.items()}
 
 
-def _check_names(
-    path: Path, which: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
-) -> None:
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if missing or unexpected:
+def _check_patches(path: Path, theirs: Tensor, ours: Tensor) -> None:
+    if theirs.shape[0] != ours.shape[0]:
         raise ConfigError(
-            f"`{which}` in `{path}` does not fit the backbone: missing {missing or 'nothing'},"
-            f" unexpected {unexpected or 'nothing'}",
-            hint="`backbone.depth` must be that of the pretrained encoder",
+            f"`{path}` holds an encoder of width {theirs.shape[0]}, the backbone has width"
+            f" {ours.shape[0]}",
+            hint=f"use backbone.embed_dim={theirs.shape[0]}",
         )
-
-
-def _check_shapes(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    theirs, ours = state[PATCHES].shape, own[PATCHES].shape
-    if theirs[0] != ours[0]:
+    if theirs.shape[2] != ours.shape[2]:
         raise ConfigError(
-            f"`{path}` holds an encoder of width {theirs[0]}, the backbone has width {ours[0]}",
-            hint=f"use backbone.embed_dim={theirs[0]}",
-        )
-    if theirs[2] != ours[2]:
-        raise ConfigError(
-            f"`{path}` holds patches of {theirs[2]} px, the backbone has patches of {ours[2]} px",
-            hint=f"use backbone.patch_px={theirs[2]}",
-        )
-    wrong = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name != POSITIONS and state[name].shape != own[name].shape
-    ]
-    if wrong:
-        raise ConfigError(
-            f"shapes in `{path}` do not fit the backbone: {'; '.join(wrong)}",
-            hint="`backbone.mlp_ratio` must be that of the pretrained encoder",
+            f"`{path}` holds patches of {theirs.shape[2]} px, the backbone has patches of"
+            f" {ours.shape[2]} px",
+            hint=f"use backbone.patch_px={theirs.shape[2]}",
         )
 
 

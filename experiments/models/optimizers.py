@@ -1,16 +1,32 @@
-"""Parameter groups, optimisers and learning-rate schedules, driven by the config alone."""
+"""Parameter groups and optimisers, driven by the config alone."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from experiments.models.optimizers_schedule import lr_factor
 from experiments.settings import OptimizerConfig
-from launcher.errors import ConfigError
+
+__all__ = ["FULL_RATE", "Rate", "build_optimizer", "decay_groups", "lr_factor", "rated_groups"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast parameters learn."""
+
+    name: str
+    """What learns so, for curves."""
+    scale: float
+    """Factor on the learning rate."""
+
+
+FULL_RATE = Rate("head", 1.0)
+"""That of heads, and of everything that no policy slows down."""
 
 
 def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
@@ -23,32 +39,37 @@ def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> lis
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> Optimizer:
+def rated_groups(
+    parameters: Iterable[nn.Parameter],
+    config: OptimizerConfig,
+    rate_of: Callable[[nn.Parameter], Rate],
+) -> list[dict[str, Any]]:
+    """Split parameters that learn by their rate, then by whether they decay.
+
+    Each group says its `name` and its `lr_scale`. Parameters of equal scale share a group,
+    whatever they are called: a policy that scales nothing has the groups of one that is absent.
+    """
+    members: dict[float, list[nn.Parameter]] = {}
+    names: dict[float, dict[str, None]] = {}
+    for parameter in parameters:
+        rate = rate_of(parameter)
+        members.setdefault(rate.scale, []).append(parameter)
+        names.setdefault(rate.scale, {})[rate.name] = None
+    return [
+        {**group, "lr": config.lr * scale, "lr_scale": scale, "name": "+".join(names[scale])}
+        for scale, those in members.items()
+        for group in decay_groups(those, config.weight_decay)
+    ]
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter],
+    config: OptimizerConfig,
+    rate_of: Callable[[nn.Parameter], Rate] = lambda _: FULL_RATE,
+) -> Optimizer:
     """Build the optimiser over the parameters that require gradients."""
-    groups = decay_groups(parameters, config.weight_decay)
+    groups = rated_groups(parameters, config, rate_of)
+    if config.name == "sgd":
+        return SGD(groups, lr=config.lr, momentum=config.momentum)
     kind: type[Adam | AdamW] = {"adam": Adam, "adamw": AdamW}[config.name]
     return kind(groups, lr=config.lr)
-
-
-def lr_factor(config: OptimizerConfig, max_steps: int) -> Callable[[int], float]:
-    """Return the factor on the learning rate at each optimizer step.
-
-    It rises linearly over `warmup_steps`, then stays at 1 or falls along a cosine to 0 at
-    `max_steps`. A closed form of the step: resuming needs nothing but the step.
-    """
-    warmup = config.warmup_steps
-    if warmup >= max_steps:
-        raise ConfigError(
-            f"`optimizer.warmup_steps={warmup}` leaves nothing of `trainer.max_steps={max_steps}`",
-            hint="warm up for a tenth of the steps or less",
-        )
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        if config.schedule == "constant":
-            return 1.0
-        progress = min(1.0, (step - warmup) / (max_steps - warmup))
-        return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-    return factor

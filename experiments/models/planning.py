@@ -5,7 +5,6 @@ It knows nothing about files, splits or scores.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,21 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
+from experiments.data.source import Target
 from experiments.models.backbone import Backbone, build_backbone
-from experiments.models.finetune import FrozenBackbone, apply_policy, check
-from experiments.models.head import MlpHead, build_head
-from experiments.models.optimizers import build_optimizer, lr_factor
+from experiments.models.finetune import apply_policy, frozen_digest, frozen_parameters
+from experiments.models.finetune_optimizer import configure
+from experiments.models.heads import PlanningHead, PlanOutput, build_head
+from experiments.models.losses import displacement, trajectory_loss
+from experiments.models.pooling import pooled
 from experiments.settings import ExperimentConfig, FinetuneConfig, OptimizerConfig
+from experiments.vocabulary import Vocabulary
 
-HEADING_WEIGHT_M = 5.0
-"""Metres that one radian of heading error costs: about what it moves the front bumper by."""
 FROZEN_DIGEST = "frozen_backbone_sha256"
 """Entry of a checkpoint that says which frozen backbone its head was trained on."""
+PROVENANCE = "provenance"
+"""Entry of a checkpoint that says what its weights were learnt from."""
 
 
 class PlanningModule(LightningModule):
@@ -38,7 +40,7 @@ class PlanningModule(LightningModule):
     def __init__(
         self,
         backbone: Backbone,
-        head: MlpHead,
+        head: PlanningHead,
         *,
         finetune: FinetuneConfig,
         optimizer: OptimizerConfig,
@@ -50,23 +52,38 @@ class PlanningModule(LightningModule):
         self.finetune_config = finetune
         self.optimizer_config = optimizer
         self.max_steps = max_steps
-        frozen = self.backbone if isinstance(self.backbone, FrozenBackbone) else None
-        self.frozen_digest = frozen.digest() if frozen else None
+        self.frozen_digest = frozen_digest(self.backbone)
+        self.provenance: dict[str, str] = {}
+        """What it learns from, e.g. the digest of its training tokens; goes into checkpoints."""
+        self.parameters_elsewhere = 0
+        """Parameters of the frozen encoder behind stored features, which is not here."""
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return poses (B, 8, 3): x, y [m] and heading [rad] in the current ego frame."""
-        poses: Tensor = self.head(self.backbone(batch), batch["status"])
-        return poses
+    @property
+    def targets(self) -> frozenset[Target]:
+        """Batch entries besides `trajectory` that the loss reads."""
+        return self.backbone.targets | self.head.targets
+
+    def forward(self, batch: Mapping[str, Tensor]) -> PlanOutput:
+        """Plan."""
+        output: PlanOutput = self.head(self.backbone(batch).tokens, batch["status"])
+        return output
 
     def training_step(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return and log the imitation loss of one micro-batch."""
-        loss = trajectory_loss(self(batch), batch["trajectory"])
-        self.log("train/loss", loss, batch_size=len(batch["trajectory"]))
+        """Return the loss of one micro-batch; log it and its terms."""
+        encoded = self.backbone(batch)
+        output = self.head(encoded.tokens, batch["status"])
+        terms = {
+            **self.head.loss(output, batch),
+            **self.backbone.auxiliary_loss(encoded, batch),
+        }
+        loss = torch.stack(list(terms.values())).sum()
+        logged = {"train/loss": loss, **{f"train/{name}_loss": t for name, t in terms.items()}}
+        self.log_dict(logged, batch_size=len(batch["trajectory"]))
         return loss
 
     def validation_step(self, batch: Mapping[str, Tensor]) -> None:
         """Log loss and displacement errors, averaged over all samples of all ranks."""
-        predicted, target = self(batch), batch["trajectory"]
+        predicted, target = self(batch).trajectory, batch["trajectory"]
         distance = displacement(predicted, target)
         metrics = {
             "val/loss": trajectory_loss(predicted, target),
@@ -81,21 +98,20 @@ class PlanningModule(LightningModule):
         was_training = self.training
         self.eval()
         try:
-            poses: Tensor = self(batch).float()
+            poses: Tensor = self(batch).trajectory.float()
             return poses
         finally:
             self.train(was_training)
 
     def configure_optimizers(self) -> Any:
         """Build optimiser and schedule, and check them against the fine-tuning policy."""
-        config = self.optimizer_config
-        optimizer = build_optimizer(self.parameters(), config)
-        check(self.finetune_config, self.backbone, optimizer)
-        schedule = LambdaLR(optimizer, lr_factor(config, self.max_steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return configure(
+            self.backbone,
+            self.head,
+            finetune=self.finetune_config,
+            optimizer=self.optimizer_config,
+            max_steps=self.max_steps,
+        )
 
     def configure_gradient_clipping(
         self,
@@ -109,24 +125,41 @@ class PlanningModule(LightningModule):
 
     def parameter_counts(self) -> dict[str, int]:
         """Return `total`, `trainable` and `frozen` numbers of parameters."""
-        parameters = list(self.parameters())
-        if isinstance(self.backbone, FrozenBackbone):
-            parameters += self.backbone.inner.parameters()
-        total = sum(p.numel() for p in parameters)
+        parameters = [*self.parameters(), *frozen_parameters(self.backbone)]
+        total = sum(p.numel() for p in parameters) + self.parameters_elsewhere
         trainable = sum(p.numel() for p in parameters if p.requires_grad)
         return {"total": total, "trainable": trainable, "frozen": total - trainable}
 
+    def describe(self) -> dict[str, Any]:
+        """Return what a run's record says of the model, in plain values."""
+        spec = self.backbone.spec
+        return {
+            **{f"backbone.{name}": value for name, value in self.backbone.describe().items()},
+            **{f"head.{name}": value for name, value in self.head.describe().items()},
+            "backbone": spec.name,
+            "which_encoder": spec.which_encoder,
+            "weights_sha256": spec.weights_sha256,
+            "frozen_backbone_sha256": self.frozen_digest,
+        }
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note which frozen backbone belongs to the saved head."""
+        """Note which frozen backbone belongs to the saved head, and what it was learnt from."""
+        checkpoint[PROVENANCE] = dict(self.provenance)
         if self.frozen_digest is not None:
             checkpoint[FROZEN_DIGEST] = self.frozen_digest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint whose head was trained on another frozen backbone."""
+        """Refuse a checkpoint of another frozen backbone, or, to go on with, of other data."""
         if checkpoint.get(FROZEN_DIGEST) != self.frozen_digest:
             raise RuntimeError(
                 f"the checkpoint belongs to frozen backbone {checkpoint.get(FROZEN_DIGEST)},"
                 f" this module has {self.frozen_digest}"
+            )
+        known = checkpoint.get(PROVENANCE, {})
+        other = [k for k, v in self.provenance.items() if known.get(k, v) != v]
+        if other:
+            raise RuntimeError(
+                f"the checkpoint was learnt from other data: {', '.join(other)} differ"
             )
 
     def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -135,40 +168,35 @@ class PlanningModule(LightningModule):
         self.load_state_dict(checkpoint["state_dict"], strict=True)
 
 
-def build_planning(config: ExperimentConfig, weights: Path | None = None) -> PlanningModule:
+def build_planning(
+    config: ExperimentConfig,
+    weights: Path | None = None,
+    vocabulary: Vocabulary | None = None,
+    backbone: Backbone | None = None,
+) -> PlanningModule:
     """Build the module of an experiment; seed torch first, so that random weights repeat.
 
     Args:
         config: The composed experiment.
         weights: Checkpoint of the pretraining task if `backbone.weights` is `pretrain`.
+        vocabulary: Trajectories among which a head with anchors chooses.
+        backbone: What stands in for the encoder, such as stored features of it.
     """
-    backbone = build_backbone(
-        config.backbone,
-        image_hw=config.data.image_hw,
-        bev_px=config.data.bev_px,
-        weights=weights,
-    )
+    head_seed = int(torch.randint(2**62, ()))
+    if backbone is None:
+        encoder = build_backbone(
+            config.backbone,
+            image_hw=config.data.image_hw,
+            bev_px=config.data.bev_px,
+            weights=weights,
+        )
+        backbone = pooled(encoder, config.features.pool_hw)
+    # A head starts alike on an encoder, which draws its weights first, and on stored features.
+    torch.manual_seed(head_seed)
     return PlanningModule(
         backbone,
-        build_head(config.head, backbone.spec),
+        build_head(config.head, backbone.spec, vocabulary),
         finetune=config.finetune,
         optimizer=config.optimizer,
         max_steps=config.trainer.max_steps,
     )
-
-
-def trajectory_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Return the mean over poses of |dx| + |dy| + 5 m/rad |dheading|, in metres.
-
-    Heading errors are wrapped into [-pi, pi), so 179 and -179 degrees are 2 degrees apart.
-    """
-    error = predicted.float() - target.float()
-    heading = torch.remainder(error[..., 2] + math.pi, 2.0 * math.pi) - math.pi
-    return (error[..., :2].abs().sum(dim=-1) + HEADING_WEIGHT_M * heading.abs()).mean()
-
-
-def displacement(predicted: Tensor, target: Tensor) -> Tensor:
-    """Return the distances (B, 8) between predicted and true positions [m]."""
-    difference = predicted[..., :2].float() - target[..., :2].float()
-    distance: Tensor = torch.linalg.vector_norm(difference, dim=-1)
-    return distance

@@ -8,10 +8,8 @@ from experiments.scoring.displacement import (
     final_displacement,
     heading_error,
 )
-from experiments.scoring.score import Scores, score
 
 __all__ = [
-    "Scores",
     "average_displacement",
     "collides",
     "constant_velocity",
@@ -19,5 +17,4 @@ __all__ = [
     "final_displacement",
     "heading_error",
     "leaves_drivable_area",
-    "score",
 ]

@@ -12,11 +12,20 @@ def callbacks() -> list[Any]:
     running = context.running()
     if running is None:
         return []
+    from launcher.callbacks.heap import SharedHeap
     from launcher.callbacks.progress import Progress
+    from launcher.callbacks.shape import SameWorld
 
-    found: list[Any] = [Progress(running.run_dir)]
+    found: list[Any] = [SameWorld(running), SharedHeap(), Progress(running.run_dir)]
     if running.recovery is not None:
         from launcher.callbacks.safe_points import SafePoints
 
         found.append(SafePoints(running, running.recovery))
+    from launcher.callbacks.usage import Usage
+
+    found.append(Usage(running))
+    if running.probe is not None:
+        from launcher.callbacks.probe import Probe
+
+        found.append(Probe(running.probe))
     return found

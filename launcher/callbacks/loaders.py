@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from launcher.callbacks import rng
+from launcher.callbacks import fetching, rng
 
 log = logging.getLogger("launcher.checkpoints")
 State = dict[str, Any]
@@ -64,7 +64,9 @@ class ResumableLoader:
         own["at_start"], own["at_first"] = self.generators(), {}
         if position is not None:
             self._skip(position)
-        return _Batches(self, iter(self._loader), position)
+        batches = iter(self._loader)
+        fetching.current().begin_training(batches)
+        return _Batches(self, batches, position)
 
     def generators(self) -> State:
         """The generators of this process and of the loader as they are now."""
@@ -118,7 +120,7 @@ class _Batches:
             self._catch_up(position)
         if not self._owner.at_first:
             vars(self._owner)["at_first"] = self._owner.generators()
-        return next(self._batches)
+        return fetching.current().take(self._batches)
 
     def _catch_up(self, position: Position) -> None:
         after = position.after or self._owner.generators()
@@ -175,6 +177,7 @@ class WatchedLoader:
 
     def __iter__(self) -> Iterator[Any]:
         self._before_pass()
+        fetching.current().begin_validation()
         return iter(self._loader)
 
     def __getattr__(self, name: str) -> Any:
@@ -182,3 +185,37 @@ class WatchedLoader:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._loader, name, value)
+
+
+class TimedLoader:
+    """Stands in for a dataloader that is only watched: its training is not one that resumes."""
+
+    def __init__(self, loader: Any, *, is_training: bool) -> None:
+        vars(self).update(_loader=loader, _is_training=is_training)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        report = fetching.current()
+        if not vars(self)["_is_training"]:
+            report.begin_validation()
+            return iter(self._loader)
+        batches = iter(self._loader)
+        report.begin_training(batches)
+        return _timed(batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["_loader"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._loader, name, value)
+
+
+def _timed(batches: Iterator[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            batch = fetching.current().take(batches)
+        except StopIteration:
+            return
+        yield batch

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -27,8 +26,9 @@ from launcher.callbacks import buckets, loop_state, plain, rng
 from launcher.callbacks.agreement import ASK_EVERY_S, Agreement, Wishes
 from launcher.callbacks.loaders import Position, ResumableLoader, WatchedLoader, set_epoch
 from launcher.callbacks.resume_files import Manifest, ResumeFiles
+from launcher.callbacks.writer import Writer
 from launcher.context import RunContext
-from launcher.errors import LauncherError, StoreError
+from launcher.errors import LauncherError
 from launcher.settings import RecoveryConfig
 from launcher.stopping import RunStopped
 
@@ -63,14 +63,9 @@ class SafePoints(pl.Callback):
         self._restore_at_validation: dict[str, Any] | None = None
         self._end: dict[str, Any] | None = None
         self._held: tuple[int, dict[str, Any]] | None = None
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._writing: Future[None] | None = None
-        self._saved_step: int | None = None
+        self._writer = Writer()
         self._saved_s = self._began_s = time.monotonic()
-        self._save_takes_s = 0.0
         self._is_warned = False
-        self._refused: StoreError | None = None
-        """Why the last checkpoint could not be kept."""
         self._batches = 0
         """Training batches of this life."""
         self._seen_step = 0
@@ -126,7 +121,7 @@ class SafePoints(pl.Callback):
         ranks = ours["ranks"]
         mine = ranks[trainer.global_rank] if len(ranks) == trainer.world_size else {}
         self._loaded, self._place = mine, ours["place"]
-        self._saved_step = self._seen_step = manifest.step
+        self._writer.saved_step = self._seen_step = manifest.step
         # Lightning would go on after an early stop, which it does not save.
         trainer.should_stop = manifest.completed
         self._end = ours if manifest.completed else None
@@ -245,7 +240,7 @@ class SafePoints(pl.Callback):
 
     def _is_save_due(self, step: int) -> bool:
         every = self._recovery.checkpoint_every_steps
-        since = step - (self._saved_step or 0)
+        since = step - (self._writer.saved_step or 0)
         now = time.monotonic()
         # Often at first: most lives that end early end soon, and must not end with nothing.
         interval_s = max(FIRST_SAVE_S, (now - self._began_s) / 2)
@@ -260,7 +255,7 @@ class SafePoints(pl.Callback):
             return
         assert self._trainer is not None
         step_s = self._agreement.batch_s * self._trainer.accumulate_grad_batches
-        needed_s = 2 * (step_s + self._save_takes_s) + ASK_EVERY_S + LEAVE_S
+        needed_s = 2 * (step_s + self._writer.takes_s) + ASK_EVERY_S + LEAVE_S
         # The first steps may compile, and say nothing about the others.
         needed_s = min(needed_s, (ends_s - self._context.began_s) / 2)
         if needed_s <= lead_s:
@@ -273,7 +268,7 @@ class SafePoints(pl.Callback):
                 " hydra.launcher.signal_delay_s",
                 lead_s,
                 step_s,
-                self._save_takes_s,
+                self._writer.takes_s,
                 needed_s,
             )
         if time.time() > ends_s - needed_s:
@@ -286,24 +281,33 @@ class SafePoints(pl.Callback):
         self._save(step, wait=True)
         if self._trainer.world_size > 1:
             dist.barrier()  # a rank that left would have the others killed while rank 0 writes
-        if self._refused is not None:
-            raise self._refused
-        raise RunStopped(self._saved_step)
+        self._writer.raise_if_refused()
+        raise RunStopped(self._writer.saved_step)
+
+    @property
+    def save_takes_s(self) -> float:
+        """Longest time that a checkpoint took to be on disk so far [s]; 0 before the first."""
+        return self._writer.takes_s
+
+    def save_now(self) -> None:
+        """Save, and return when it is on disk; nothing where such a training cannot be saved."""
+        if self._agreement is not None and self._trainer is not None:
+            self._save(self._trainer.global_step, wait=True)
 
     def _save(self, step: int, *, wait: bool = False) -> None:
         """Copy the state now; write it now, or beside the training that goes on."""
         trainer = self._trainer
         assert trainer is not None
-        self._join()
+        self._writer.join()
         state = self._state(trainer, "between batches")
         for logger in trainer.loggers:
             logger.save()  # what a later life logs begins after this step
         if trainer.is_global_zero:
             self._write(step, state)
         else:
-            self._saved_step = step
+            self._writer.saved_step = step
         if wait:
-            self._join()
+            self._writer.join()
         self._saved_s = time.monotonic()
 
     def _state(self, trainer: pl.Trainer, place: Place) -> dict[str, Any]:
@@ -337,38 +341,16 @@ class SafePoints(pl.Callback):
         return encoded
 
     def _write(self, step: int, state: dict[str, Any], *, completed: bool = False) -> None:
-        self._writing = self._writer.submit(self._write_now, step, state, completed)
-
-    def _write_now(self, step: int, state: dict[str, Any], completed: bool) -> None:
         assert self._files is not None
         assert self._trainer is not None
-        began = time.monotonic()
-        try:
-            self._files.write(
-                state,
-                step=step,
-                world_size=self._trainer.world_size,
-                accumulation=self._trainer.accumulate_grad_batches,
-                completed=completed,
-            )
-        except StoreError as error:
-            # Training goes on: the checkpoint before is whole, and the next may find room.
-            log.error("the checkpoint of step %d could not be kept: %s", step, error)
-            self._refused = error
-            return
-        self._refused = None
-        self._save_takes_s = max(self._save_takes_s, time.monotonic() - began)
-        self._saved_step = step
-        run_context.note(saved_step=step)
-
-    def _join(self) -> None:
-        """Wait until the last checkpoint is on disk, or the disk has refused it.
-
-        Whatever else went wrong while it was written is a defect, and is raised here.
-        """
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+        self._writer.write(
+            self._files,
+            state,
+            step=step,
+            world_size=self._trainer.world_size,
+            accumulation=self._trainer.accumulate_grad_batches,
+            completed=completed,
+        )
 
     # ---- validation -------------------------------------------------------------------------
 
@@ -404,21 +386,20 @@ class SafePoints(pl.Callback):
         if trainer.sanity_checking or stopping.requested() is None:
             return
         if not trainer.fit_loop._data_fetcher or self._files is None:
-            raise RunStopped(self._saved_step)  # a validation outside of a training
+            raise RunStopped(self._writer.saved_step)  # a validation outside of a training
         if self._held is None:
             return
         step, state = self._held
         if trainer.is_global_zero:
             watch.mark("saving", step)
-            self._join()
-            if step != self._saved_step:
+            self._writer.join()
+            if step != self._writer.saved_step:
                 for logger in trainer.loggers:
                     logger.save()
                 self._write(step, state)
-                self._join()
-            if self._refused is not None:
-                raise self._refused
-            raise RunStopped(self._saved_step)
+                self._writer.join()
+            self._writer.raise_if_refused()
+            raise RunStopped(self._writer.saved_step)
         if Manifest.read(self._files.path(step).with_suffix(".json")) is not None:
             raise RunStopped(step)
 
@@ -444,20 +425,19 @@ class SafePoints(pl.Callback):
             return
         step = trainer.global_step
         watch.mark("saving", step)
-        self._join()
+        self._writer.join()
         state = self._state(trainer, "end")
         if trainer.is_global_zero:
             self._write(step, state, completed=True)
-            self._join()
-            if self._refused is not None:
-                raise self._refused
+            self._writer.join()
+            self._writer.raise_if_refused()
         self._agreement = None
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the Trainer as it was."""
         watch.mark("evaluating")
         vars(trainer.strategy).pop("process_dataloader", None)
-        self._join()
+        self._writer.join()
         if self._end is not None and stage == "fit":
             # Training had ended and was passed over: what follows it finds what it left.
             end, self._end = self._end, None
@@ -473,7 +453,7 @@ class SafePoints(pl.Callback):
         """A checkpoint that is being written is finished first."""
         vars(trainer._checkpoint_connector).pop("resume_start", None)
         vars(trainer.strategy).pop("process_dataloader", None)
-        self._join()
+        self._writer.join()
 
 
 def _nothing() -> None:

@@ -96,7 +96,9 @@ def _named(
         raise LauncherError(f"say which runs, or `{option}`", hint=hint)
     scheduler = scheduler_of(picked.study)
     rows = picked_status(picked, picked.study.status(scheduler))
-    return [row for _, row in rows], scheduler
+    # Runs of a study that is followed are its own; who names one means it.
+    theirs = picked.study.record.followed if is_all else []
+    return [row for _, row in rows if row.key not in theirs], scheduler
 
 
 def _states(rows: list[RunStatus]) -> str:

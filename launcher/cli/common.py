@@ -12,10 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from launcher import catalog
+from launcher.asking import scheduler_of as scheduler_of
 from launcher.errors import StoreError
-from launcher.scheduler.base import Scheduler
-from launcher.scheduler.client import SlurmClient
-from launcher.scheduler.slurm import SlurmScheduler
 from launcher.states import RunStatus
 from launcher.studies import Study
 
@@ -72,19 +70,6 @@ def pick(words: Sequence[str] | None, study: str | None, root: Path) -> Picked:
 
 def _is_study(word: str, root: Path) -> bool:
     return any((folder / "study.json").exists() for folder in (Path(word), root / word))
-
-
-def scheduler_of(study: Study) -> Scheduler | None:
-    """The scheduler that has the study's jobs; None for one that ran in its own process."""
-    record = study.record
-    if record.scheduler == "slurm":
-        client = SlurmClient(variables=record.environment)
-        return SlurmScheduler(folder=study.path.absolute() / ".submitit", client=client)
-    if record.scheduler == "local":
-        from launcher.scheduler.local import LocalScheduler
-
-        return LocalScheduler(folder=study.path.absolute() / ".submitit")
-    return None
 
 
 def print_json(value: Any) -> None:

@@ -28,6 +28,7 @@ from launcher.cli.common import (
 from launcher.errors import LauncherError
 from launcher.returning import report
 from launcher.states import FINAL, RunStatus
+from launcher.tracking import links
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Redraw until all runs have ended.")]
 Interval = Annotated[float, typer.Option("--interval", help="Seconds between two looks.")]
@@ -56,6 +57,8 @@ def status(
     ui.show_statuses(rows, title=picked.study.path.name, everything=everything)
     if caveat:
         ui.say(caveat)
+    if link := links.line((row.run_dir for _, row in rows), picked.study.path.name):
+        ui.say(link)
 
 
 def _look(picked: Picked) -> tuple[list[tuple[int, RunStatus]], str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from launcher import logs as job_logs
-from launcher import observing, store, studies, ui
+from launcher import measures, observing, store, studies, ui
 from launcher.cli.common import (
     OUTPUTS,
     AsJson,
@@ -24,14 +24,25 @@ from launcher.cli.common import (
     print_json,
     scheduler_of,
 )
+from launcher.cli.running import PROGRAM, Program, run_program
 from launcher.doctor import diagnose
 from launcher.errors import LauncherError
 from launcher.selection import select_one
 from launcher.states import FINAL, RunStatus
+from launcher.trees import leaves
+from launcher.ui import use as ui_use
 
+Doctored = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SCRIPT | OVERRIDES... | [STUDY] RUN]",
+        help="A file, overrides of the program, or one run of a study.",
+    ),
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")]
 Rank = Annotated[int, typer.Option("--rank", help="Which training process.")]
 Diff = Annotated[str | None, typer.Option("--diff", help="Another run to compare configs with.")]
+_SCRIPTS = (".slurm", ".sbatch", ".sh", ".bash", ".sub")
 _BLOCK = 1 << 16
 _POLL_S = 0.5
 
@@ -114,22 +125,63 @@ def show(
         if record.key == run.key
     ]
     config = config_text(run) if other is None else config_diff(run, other)
+    taken = [m for m in measures.of_run(Path(run.run_dir)) if m.ranks[0].key == run.key]
     if as_json:
-        print_json({**asdict(run), "attempts": lives, "submissions": sent, "config": config})
+        use = {m.attempt: [rank.model_dump(mode="json") for rank in m.ranks] for m in taken}
+        found = {"attempts": lives, "submissions": sent, "config": config, "use": use}
+        print_json({**asdict(run), **found})
         return
     ui.show_run(run, sent, lives)
+    ui_use.show_use(taken)
     ui.show_text("config" if other is None else f"config of {run.name} -> {other.name}", config)
     if run.outcome == "task_error" and lives and lives[-1].get("traceback"):
         ui.show_text("traceback", str(lives[-1]["traceback"]))
 
 
 def doctor(
-    words: Words = None,
+    words: Doctored = None,
     study: StudyName = None,
     root: Root = OUTPUTS,
     as_json: AsJson = False,
+    program: Program = PROGRAM,
+    cluster: Annotated[str | None, typer.Option(help="Profile to judge a script by.")] = None,
+    rank_gb: Annotated[
+        float | None, typer.Option(help="What a rank was seen to hold [GB].")
+    ] = None,
+    worker_gb: Annotated[float | None, typer.Option(help="And each of its workers [GB].")] = None,
 ) -> None:
-    """Explain a run: what happened in each life, how we know, what was done, what to do."""
+    """Explain a run, check a submission before it is sent, or judge an old sbatch script.
+
+    RUN: what happened in each life, how we know, what was done, what to do.
+    OVERRIDES, or nothing: all checks of what `python train.py OVERRIDES` would send.
+    SCRIPT: what is wrong with a script written by hand, and what to use instead.
+    """
+    listed = list(words or [])
+    if len(listed) == 1 and _is_script(Path(listed[0])):
+        from launcher import scripts
+
+        code = scripts.judge(
+            Path(listed[0]), cluster, as_json=as_json, rank_gb=rank_gb, worker_gb=worker_gb
+        )
+        raise typer.Exit(code)
+    if study is None and _are_overrides(listed):
+        run_program(program, listed, "doctor")
+    else:
+        _explain_run(words, study, root, as_json=as_json)
+
+
+def _are_overrides(words: list[str]) -> bool:
+    """Whether words are of a program; of a run only where they begin with a study or a number."""
+    if not words:
+        return PROGRAM.is_file()
+    return "=" in words[0] or words[0].startswith("~")  # `~key` removes a key
+
+
+def _is_script(path: Path) -> bool:
+    return path.is_file() or path.suffix in _SCRIPTS
+
+
+def _explain_run(words: Words, study: StudyName, root: Path, *, as_json: bool) -> None:
     picked = pick(words, study, root)
     run = _one(picked, picked.study.status(scheduler_of(picked.study)))
     lives = store.attempts(run.run_dir, key=run.key)
@@ -163,14 +215,5 @@ def config_diff(run: RunStatus, other: RunStatus) -> str:
 def _flat(config: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    found: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict) and value:
-            for key, below in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), below)
-        else:
-            found[prefix] = value
-
-    walk("", OmegaConf.to_container(config, resolve=False))
-    return dict(sorted(found.items()))
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    return dict(sorted(leaves(plain)))

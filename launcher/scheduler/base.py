@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from launcher.records import SubmissionRecord
 from launcher.topology import Shape
+
+_PREFIXES = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "TORCHELASTIC_")
+_OF_A_JOB = {
+    "GROUP_RANK",
+    "GROUP_WORLD_SIZE",
+    "LAUNCHER_END_TIME",
+    "LAUNCHER_JOB_ID",
+    "LAUNCHER_PORT",
+    "LAUNCHER_RANK",
+    "LAUNCHER_RESTARTS",
+    "LAUNCHER_WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "NODE_RANK",
+    "RANK",
+    "ROLE_RANK",
+    "ROLE_WORLD_SIZE",
+    "WORLD_SIZE",
+}
+
+
+def outside_of_jobs(variables: Mapping[str, str], keep: Collection[str] = ()) -> dict[str, str]:
+    """An environment without what a job around the command left in it.
+
+    SBATCH_* go too, wherever they come from: they would win over the directives of a script, one
+    half of a pair at a time.
+
+    Args:
+        variables: E.g. `os.environ`.
+        keep: Names that are to stay.
+    """
+    return {
+        name: value
+        for name, value in variables.items()
+        if name in keep or not (name.startswith(_PREFIXES) or name in _OF_A_JOB)
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +119,3 @@ class Scheduler(Poller, Protocol):
 
     def interrupted(self, say: Callable[[str], None]) -> None:
         """The person who waits pressed ctrl-C: say in a line what becomes of the jobs."""
-
-
-@contextmanager
-def environment(**variables: str) -> Iterator[None]:
-    """Set environment variables for the time of a block."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

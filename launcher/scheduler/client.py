@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from launcher.errors import SubmissionError
-from launcher.scheduler.base import JobStatus, environment
+from launcher.scheduler.base import JobStatus, outside_of_jobs
 
 COMMAND_TIMEOUT_S = 60
 RETRY_AFTER_S = (1.0, 3.0)
@@ -121,7 +121,14 @@ class SlurmClient:
             hint="try `squeue` by hand; is slurmctld up, and does SLURM_CONF point to it?",
         )
 
-    def run(self, command: list[str], text: str | None = None, *, submits: bool = False) -> Answer:
+    def run(
+        self,
+        command: list[str],
+        text: str | None = None,
+        *,
+        submits: bool = False,
+        timeout_s: float = COMMAND_TIMEOUT_S,
+    ) -> Answer:
         """Run a command of SLURM to its end, or until time is up.
 
         Raises:
@@ -134,7 +141,7 @@ class SlurmClient:
                 stdin=None if text is not None else subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=COMMAND_TIMEOUT_S,
+                timeout=timeout_s,
                 check=False,
                 env=self._environment(submits=submits),
                 pass_fds=self.inherited if submits else (),
@@ -150,11 +157,7 @@ class SlurmClient:
         """Of a client command. What a surrounding job left there must not reach a new one."""
         if not submits:
             return {**os.environ, **self.variables}
-        import submitit
-
-        client = {k: os.environ[k] for k in _CLIENT_VARIABLES if k in os.environ}
-        with submitit.helpers.clean_env(), environment(**(client | self.variables)):
-            return dict(os.environ)
+        return outside_of_jobs(os.environ, keep=_CLIENT_VARIABLES) | self.variables
 
 
 def _text(said: str | bytes | None) -> str:

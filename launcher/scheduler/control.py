@@ -38,9 +38,6 @@ class Control(Protocol):
     def facts(self) -> JobFacts | None:
         """What is known of the job now, None if it is known no more."""
 
-    def account(self, since_s: float | None) -> Account | None:
-        """What the accounts say of the life that was under way at `since_s`."""
-
     def nodes(self, partition: str) -> list[tuple[str, float]]:
         """Nodes that can take jobs, with their memory [GB]."""
 
@@ -77,8 +74,12 @@ class JobControl:
             return None
         raise SubmissionError(f"scontrol show job {self.job_id}: {done.reason}")
 
-    def account(self, since_s: float | None) -> Account | None:
+    def account(self, since_s: float | None, restart: int) -> Account | None:
         """What the accounts say of the life that was under way at `since_s`.
+
+        Args:
+            since_s: None where the life never said when it began.
+            restart: How often the job had been requeued before that life, which tells it then.
 
         Returns:
             None where they do not know it (yet).
@@ -93,7 +94,7 @@ class JobControl:
         done = self._run(command)
         if done.returncode != 0:
             raise SubmissionError(f"sacct: {done.reason or 'no answer in time'}")
-        return parse_account(done.stdout, since_s)
+        return parse_account(done.stdout, since_s, restart)
 
     def nodes(self, partition: str) -> list[tuple[str, float]]:
         """Nodes of a partition that can take jobs, with their memory [GB].

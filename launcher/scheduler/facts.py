@@ -9,21 +9,6 @@ from datetime import datetime
 
 ACCOUNT_FIELDS = ("JobID", "State", "ExitCode", "Start", "End", "NodeList")
 """What sacct is asked for."""
-FINISHED = frozenset(
-    {
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "REVOKED",
-        "TIMEOUT",
-    }
-)
-"""States from which a job comes back only if somebody requeues it."""
 _UNITS_GB = {"K": 2.0**-20, "M": 2.0**-10, "": 2.0**-10, "G": 1.0, "T": 2.0**10}
 _CLOCK_SLACK_S = 2.0
 """slurmctld's whole seconds against the clock of a node."""
@@ -63,11 +48,6 @@ class JobFacts:
         """Whether it waits for its user to release it."""
         return self.reason in ("JobHeldUser", "job_requeued_in_held_state")
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether it has ended for good, unless somebody requeues it."""
-        return self.state in FINISHED
-
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
@@ -101,21 +81,26 @@ def parse_job(text: str) -> JobFacts:
     )
 
 
-def parse_account(text: str, since_s: float | None) -> Account | None:
+def parse_account(text: str, since_s: float | None, restart: int) -> Account | None:
     """Read the answer of sacct with ACCOUNT_FIELDS and all lives; picks one of them.
 
     Args:
         text: Lines with `|` between the fields.
-        since_s: When that life was under way, in seconds since the epoch; None takes the last.
+        since_s: When that life was under way, in seconds since the epoch; None goes by its number.
+        restart: How many lives came before.
 
     Returns:
         None where the accounts do not know that life, which may take them seconds.
     """
     rows = [line.split("|") for line in text.splitlines() if line.count("|") >= 5]
-    lives = [row for row in rows if "." not in row[0] and _was_under_way(row, since_s)]
-    if not lives:
+    lives = [row for row in rows if "." not in row[0]]
+    if since_s is None:
+        found = lives[restart : restart + 1]
+    else:
+        found = [row for row in lives if _was_under_way(row, since_s)]
+    if not found:
         return None
-    life = lives[-1]
+    life = found[-1]
     begin_s, end_s = _moment(life[3]), _moment(life[4])
     steps = {
         row[0].rpartition(".")[2]: (row[1], row[2])
@@ -125,10 +110,8 @@ def parse_account(text: str, since_s: float | None) -> Account | None:
     return Account(state=life[1], nodes=expand(life[5]), steps=steps)
 
 
-def _was_under_way(row: list[str], since_s: float | None) -> bool:
+def _was_under_way(row: list[str], since_s: float) -> bool:
     begin_s, end_s = _moment(row[3]), _moment(row[4])
-    if since_s is None:
-        return True
     return begin_s is not None and _is_within(since_s, begin_s, end_s)
 
 

@@ -22,7 +22,7 @@ from launcher import files, store
 from launcher.errors import SubmissionError
 from launcher.job import Attempt
 from launcher.records import Outcome, SubmissionRecord
-from launcher.scheduler.base import Job, JobStatus, environment
+from launcher.scheduler.base import Job, JobStatus, outside_of_jobs
 from launcher.states import NO_OUTCOME
 from launcher.topology import Shape
 
@@ -266,22 +266,19 @@ def _start_controller(
     queued: _Queued, folder: Path, gpus: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     """In a session of its own, so that ctrl-C in a terminal reaches this process alone."""
-    from submitit.helpers import clean_env
-
     sent = queued.sent
     batch = folder / "batch.pkl"
     files.write_bytes(batch, pickle.dumps([Attempt.of(sent, queued.run_dir)]), durable=False)
     split = [] if sent.parameters["stderr_to_stdout"] else [SPLIT]
-    with (
-        clean_env(),
-        environment(**_job_environment(sent), CUDA_VISIBLE_DEVICES=",".join(map(str, gpus))),
-        open(folder / "controller.log", "wb") as log,
-    ):
+    variables = outside_of_jobs(os.environ) | _job_environment(sent)
+    variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
+    with open(folder / "controller.log", "wb") as log:
         return subprocess.Popen(
             [sys.executable, "-u", "-m", MODULE, str(batch), *split],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env=variables,
             start_new_session=True,
         )
 

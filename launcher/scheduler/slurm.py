@@ -6,12 +6,13 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import SubmissionError, nearest
+from launcher.errors import SubmissionError
 from launcher.guard import shell_lines
+from launcher.halves import other_gres
 from launcher.records import SubmissionRecord
 from launcher.scheduler.base import Job, JobStatus
 from launcher.scheduler.client import (
@@ -22,12 +23,15 @@ from launcher.scheduler.client import (
     require_commands,
 )
 from launcher.scheduler.control import JobControl
-from launcher.settings import StudyLauncherConf
+from launcher.settings import PythonConfig, StudyLauncherConf
+from launcher.sites.python_start import PythonStart, environment_lines, settled, start_of
 from launcher.topology import Shape, sbatch_parameters
 
 MAX_ARRAY_SIZE = 1001
 """SLURM's own default, where the site does not say."""
 _IDS_PER_COMMAND = 500
+_OUR_PARAMETERS = ("python",)
+"""Parameters of a job that are ours and not submitit's."""
 _AWAY = ("drain", "down", "maint", "fail", "reserved", "unknown")
 """How states of nodes begin that take no job at present."""
 
@@ -46,15 +50,13 @@ class SlurmScheduler:
     _ids: dict[str, str] = field(default_factory=dict)
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Refuse what SLURM would refuse, or would leave pending for ever.
+        """Refuse what SLURM would refuse; what it would leave pending for ever, a preflight finds.
 
         Raises:
-            SubmissionError: no SLURM here, no such partition, or `sbatch --test-only` says no.
+            SubmissionError: no SLURM here, or `sbatch --test-only` says no.
         """
         require_commands()
-        partitions = self._partitions()
         for group in group_by_shape(jobs):
-            self._check_partition(group[0], partitions)
             self._test_only(group[0])
 
     def groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
@@ -148,15 +150,6 @@ class SlurmScheduler:
         """Jobs outlive the command that follows them."""
         say("stopped watching; the jobs go on, `launch status` shows them")
 
-    def _partitions(self) -> list[str]:
-        done = self.client.run(["sinfo", "--noheader", "--format=%R"])
-        if done.returncode != 0:
-            raise SubmissionError(
-                f"SLURM does not answer: {done.reason}",
-                hint="try `sinfo` by hand; is slurmctld up, and does SLURM_CONF point to it?",
-            )
-        return sorted(set(done.stdout.split()))
-
     def _array_size(self) -> int:
         """Most elements of an array: indexes start at 0 and stay below MaxArraySize."""
         if self.max_array_size is None:
@@ -165,26 +158,28 @@ class SlurmScheduler:
             self.max_array_size = int(found.group(1)) if found else MAX_ARRAY_SIZE
         return max(1, self.max_array_size - 1)
 
-    def _check_partition(self, job: Job, partitions: list[str]) -> None:
-        asked = job.parameters.get("partition")
-        for partition in str(asked).split(",") if asked else []:
-            if partition not in partitions:
-                match = nearest(partition, partitions)
-                raise SubmissionError(
-                    f"partition `{partition}` does not exist; there are: {', '.join(partitions)}",
-                    hint=f"cluster.partition={match or partitions[0]}",
-                )
-
     def _test_only(self, job: Job) -> None:
         executor = self._executor(job, "test", with_dependency=False)
         done = self.client.run(
-            ["sbatch", "--test-only"], text=executor._make_submission_file_text("true", "test")
+            ["sbatch", "--test-only"],
+            text=executor._make_submission_file_text("true", "test"),
+            submits=True,
         )
         if done.returncode and not is_submit_limit(done.stderr) and not self._may_pass(job, done):
             raise SubmissionError(
                 f"SLURM would refuse `{job.name}` ({job.shape}): {done.reason}",
-                hint="check cluster.* (partition, account, qos) and resources.*",
+                hint=self._hint(done),
             )
+
+    def _hint(self, refusal: Answer) -> str:
+        """What to change; the user's own accounts, where the account is what is wrong."""
+        if "invalid account" in refusal.stderr.lower():
+            from launcher.sites.asking import Asker
+
+            known = Asker(client=self.client).accounts()
+            if known is not None and (own := known.names):
+                return f"cluster.account is one of yours: {', '.join(own)}"
+        return "check cluster.* (partition, account, qos) and resources.*"
 
     def _may_pass(self, job: Job, refusal: Answer) -> bool:
         """Whether it is refused only for now: sbatch takes a job for nodes that are drained."""
@@ -198,11 +193,13 @@ class SlurmScheduler:
     def _executor(self, job: Job, token: str, *, with_dependency: bool = True) -> Any:
         import submitit
 
+        start = self._start(job)
         # SLURM expands % in the paths of its logs; submitit passes them on as they are.
-        executor = submitit.SlurmExecutor(self._log_folder, max_num_timeout=0)
+        executor = submitit.SlurmExecutor(self._log_folder, max_num_timeout=0, python=start.ranks)
         batch = shlex.quote(str(self.batch_pickle(token)))
-        setup = [*_setup_lines(job), *shell_lines(executor.python, batch)]
-        parameters = {**job.parameters, "setup": setup}
+        setup = [*_setup_lines(job), *shell_lines(start.guard, batch)]
+        parameters = {k: v for k, v in job.parameters.items() if k not in _OUR_PARAMETERS}
+        parameters["setup"] = setup
         # Some sites do not requeue unless a job says so, and then nothing could put it back.
         extra = parameters.get("additional_parameters", {})
         if "no-requeue" not in extra:
@@ -218,6 +215,12 @@ class SlurmScheduler:
             parameters["additional_parameters"] = extra
         executor.update_parameters(**parameters)
         return executor
+
+    def _start(self, job: Job) -> PythonStart:
+        """How Python starts in the job; a container sees the folders of the study's parent."""
+        python = PythonConfig(**job.parameters.get("python", {}))
+        outputs = self.folder.parent.parent
+        return start_of(python, has_gpus=job.shape.gpus_per_node > 0, folders=[outputs])
 
     def _avoided(self, job: Job) -> list[str]:
         """Nodes to avoid, unless too few would be left: then none."""
@@ -235,6 +238,8 @@ def parameters_of(settings: StudyLauncherConf, shape: Shape) -> dict[str, Any]:
         value = getattr(settings, name)
         if value is not None:
             parameters[name] = value
+    if extra := other_gres(settings.gres):
+        parameters["gres"] = ",".join([*filter(None, [parameters.get("gres")]), *extra])
     parameters.update(
         job_name=settings.name,
         # In a short job the announcement would come before the first step.
@@ -242,10 +247,22 @@ def parameters_of(settings: StudyLauncherConf, shape: Shape) -> dict[str, Any]:
         stderr_to_stdout=settings.stderr_to_stdout,
         array_parallelism=settings.array_parallelism,
         additional_parameters=dict(settings.additional_parameters),
-        setup=[*settings.cluster.setup, *(settings.setup or [])],
+        setup=_lines_of_site(settings),
+        python=asdict(settled(settings.cluster.python)),
         wckey=None,
     )
     return parameters
+
+
+def _lines_of_site(settings: StudyLauncherConf) -> list[str]:
+    """The site's own lines, modules and Python, what its GPUs want, the command's own lines."""
+    cluster = settings.cluster
+    return [
+        *cluster.setup,
+        *start_of(cluster.python).setup,
+        *environment_lines(cluster.job_environment, cluster.gpu_type),
+        *(settings.setup or []),
+    ]
 
 
 def _setup_lines(job: Job) -> list[str]:

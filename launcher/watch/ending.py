@@ -45,15 +45,7 @@ def keep(context: RunContext, alarm: Alarm, job_id: str) -> None:
         StoreError: the disk refuses.
     """
     path = store.attempt_path(context.run_dir, context.attempt, context.rank)
-    record = store.find_record(path, AttemptRecord) or AttemptRecord(
-        attempt=context.attempt,
-        key=context.key,
-        job_id=job_id,
-        host=beats.node_name(),
-        pid=os.getpid(),
-        world_size=context.world_size,
-        started=files.now(),
-    )
+    record = store.find_record(path, AttemptRecord) or context.record(job_id)
     if record.ended is not None:
         return
     request = stopping.requested()

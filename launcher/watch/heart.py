@@ -20,6 +20,7 @@ from launcher.settings import RecoveryConfig
 from launcher.watch import process
 from launcher.watch.movement import Movement
 from launcher.watch.pace import Mark
+from launcher.world import node_name
 
 log = logging.getLogger("launcher.watch")
 
@@ -113,8 +114,9 @@ class Heart:
         request = stopping.requested()
         beat = Beat(
             rank=context.rank,
-            host=beats.node_name(),
+            host=node_name(),
             pid=os.getpid(),
+            interval_s=self.interval_s,
             time=beats.now(),
             phase=shown,
             since=self._phase[1],

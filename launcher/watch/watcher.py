@@ -25,7 +25,7 @@ from launcher.watch.fuse import Fuse
 from launcher.watch.heart import JOIN_WITHIN_S, Heart
 from launcher.watch.movement import Movement
 from launcher.watch.pace import Mark, Pace
-from launcher.world import World
+from launcher.world import World, node_name
 
 log = logging.getLogger("launcher.watch")
 
@@ -214,7 +214,7 @@ class Watcher:
         found = beats.read(context.run_dir, context.attempt)
         is_one_node = len(self._world.hostnames) == 1
         return Roll(
-            nodes=[beats.node_name()] if is_one_node else self._world.hostnames,
+            nodes=[node_name()] if is_one_node else self._world.hostnames,
             ranks_per_node=context.ranks_per_node,
             world_size=context.world_size,
             beats=found,

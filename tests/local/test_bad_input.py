@@ -1,5 +1,7 @@
 """Every wrong word gets one message, exit code 2, and leaves nothing."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import train
+from tests.programs import REPOSITORY, train
 
 pytestmark = pytest.mark.local
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.local
         ("data.fraction=nan", "outside (0, 1]"),
         ("finetune.policy=frozn", "did you mean finetune.policy=frozen?"),
         ("hydra/launcher=slrum", "did you mean hydra/launcher=slurm?"),
-        ("data=openscene", "there is no folder `data/navsim_logs`"),
+        ("data=openscene", "`data.logs=data/navsim_logs` is not a folder"),
         ("resources.gpus=2", "this machine has"),
         ("resources.gpus=3", "nearest that do: 30 or 33"),
         ("trainer.batch_size=0", "batch sizes start at 1"),
@@ -122,3 +124,34 @@ def test_help_imports_no_torch(tmp_path: Path) -> None:
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert "hydra" in imported
     assert not imported & {"torch", "pytorch_lightning", "timm", "matplotlib", "pydantic"}
+
+
+def test_help_of_launch_lists_commands_of_packages_without_importing_them(tmp_path: Path) -> None:
+    code = "import sys; sys.argv = ['launch', '--help']; from launcher.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    packages = {name.partition(".")[0] for name in imported}
+    assert "launcher.cli.foreign" in imported
+    assert not packages & {"torch", "pytorch_lightning", "timm", "matplotlib", "experiments"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words: list[str], tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    command = [sys.executable, str(REPOSITORY / "train.py"), *words]
+    os.close(ours)
+    try:
+        done = subprocess.run(
+            command, stdout=theirs, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
+        )
+    finally:
+        os.close(theirs)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert "Broken pipe" not in done.stderr
+    assert "Traceback" not in done.stderr

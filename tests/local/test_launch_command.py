@@ -166,6 +166,26 @@ def test_what_makes_no_sense_gets_one_message(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["doctor", "probe"])
+def test_a_program_with_hydras_own_launcher_is_told_which_one_is_needed(
+    project: Path, command: str
+) -> None:
+    done = launch(project, command, "--program", "app.py", "x=1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: `launch {command}` needs a launcher of ours, and the program has Hydra's own",
+        f"hint: launch {command} hydra/launcher=slurm ..., or `override hydra/launcher: slurm` in"
+        " the defaults of its config",
+    ]
+    well = launch(project, command, "--program", "app.py", "hydra/launcher=local", "x=1")
+    assert well.returncode == 0, well.stderr
+
+
+def test_the_doctor_takes_the_removal_of_a_key_for_an_override(project: Path) -> None:
+    shown = launch(project, "doctor", "~x", "hydra/launcher=local", "--program", "app.py")
+    assert "checks of 1 run" in shown.stdout + shown.stderr, shown.stderr
+
+
 def test_a_damaged_record_is_shown_as_such_and_never_acted_on(project: Path) -> None:
     damaged = project / "outputs" / "sweep" / "1" / "attempts" / "001-000.json"
     damaged.write_text(damaged.read_text()[:50])

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.programs import PLAIN_PROJECT, REPOSITORY, run, wait_for_file
+from launcher import study as read_study
+from tests.programs import PLAIN_PROJECT, run, wait_for_file
 
 pytestmark = pytest.mark.local
 
@@ -247,18 +247,20 @@ def test_ctrl_c_stops_the_local_runs_and_the_same_command_finishes_them(project:
     assert again.stdout.count("as submitted") == 3
 
 
-def test_the_notebook_reads_a_study_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_of_any_program_is_read_back_from_python(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("app.py", "-m", "hydra/launcher=local", "hydra.sweep.dir=outputs/s", "x=1,2", cwd=project)
     folder = project / "notebooks"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    notebook = json.loads((REPOSITORY / "notebooks" / "01_read_a_study.ipynb").read_text())
-    names: dict[str, Any] = {}
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), names)
-    assert [row["double"] for row in names["rows"]] == [2.0, 4.0]
-    assert [row["x"] for row in names["rows"]] == ["1", "2"]
+    study = read_study(root="../outputs")
+    rows = [result.row() for result in study.results()]
+    assert [row["double"] for row in rows] == [2.0, 4.0]
+    assert [row["x"] for row in rows] == ["1", "2"]
+    assert [result.config.x for result in study.results()] == [1, 2]
+    assert study.frame()["state"].tolist() == ["completed", "completed"]
+    assert study.histories().empty
 
 
 def test_runs_that_differ_in_nothing_that_counts_are_refused_by_name(project: Path) -> None:

@@ -156,7 +156,7 @@ def frozen(frozen_once: Frozen) -> Iterator[Frozen]:
 
 
 def test_a_run_that_saves_in_time_goes_on_after_its_time_limit(frozen: Frozen) -> None:
-    assert frozen.live("train", timeout_min=0.2, lead_s=50) == 0
+    assert frozen.live("train", timeout_min=0.2, lead_s=6) == 0
     assert outcomes(frozen.run_dir) == [("walltime", "requeue")]
     first = attempt(frozen.run_dir, "001-000")
     assert (first["stop_signal"], first["saved_step"]) == ("SIGUSR2", 1)

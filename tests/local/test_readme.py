@@ -30,7 +30,8 @@ def test_the_main_job_ends_in_a_table_and_a_figure_and_beats_constant_velocity(
     (study,) = tmp_path.glob("outputs/backbone-*")
     with (study / "results.csv").open() as file:
         ade_m = {row["run"]: float(row["ade_m"]) for row in csv.DictReader(file)}
-    assert len(ade_m) == 7
+    # Six planners, the ego status alone at each label fraction, and constant velocity.
+    assert len(ade_m) == 10
     for backbone in ("ijepa", "transfuser"):
         assert f"backbone={backbone} fraction=1.0" in done.stdout
         assert ade_m[f"backbone={backbone} fraction=1.0"] < ade_m["constant velocity"]
@@ -38,11 +39,12 @@ def test_the_main_job_ends_in_a_table_and_a_figure_and_beats_constant_velocity(
             ade_m[f"backbone={backbone} fraction=1.0"] < ade_m[f"backbone={backbone} fraction=0.1"]
         )
     assert (study / "score_vs_fraction.png").read_bytes().startswith(b"\x89PNG")
+    assert (study / "report" / "index.html").is_file()
     assert len(list(tmp_path.glob("outputs/prerequisites/*/checkpoints/ijepa.pth.tar"))) == 1
 
     again = train(*main_job(), cwd=tmp_path)
     assert again.returncode == 0
-    assert "7 runs: 7 done; 0 to submit" in again.stderr
+    assert "8 runs: 8 done; 0 to submit" in again.stderr
 
 
 def test_every_page_that_the_readme_links_to_exists() -> None:

@@ -1,4 +1,4 @@
-"""The command line: up, down, status, env, shell, install, chaos."""
+"""The command line: up, down, status, env, shell, install, chaos, memory."""
 
 import argparse
 import os
@@ -14,6 +14,7 @@ from .installation import install
 from .lab import Lab
 from .layout import default_directory
 from .lifecycle import is_up, start, stop
+from .memory.arguments import add_arguments as add_memory_arguments
 from .options import LabOptions
 
 _OK = 0
@@ -52,6 +53,8 @@ def _make_parser() -> argparse.ArgumentParser:
     _add(commands, "install", _install, "install the packages it needs (Debian, Ubuntu)")
     chaos = _add(commands, "chaos", _chaos, "do faults to trainings on labs, and show the outcome")
     add_chaos_arguments(chaos)
+    memory = _add(commands, "memory", _memory, "predict what runs take on a lab, and run them")
+    add_memory_arguments(memory)
     return parser
 
 
@@ -146,6 +149,13 @@ def _shell(parsed: argparse.Namespace, directory: Path) -> NoReturn:
 def _install(_: argparse.Namespace, _directory: Path) -> int:
     _say(f"{install()}\n")
     return _OK
+
+
+def _memory(parsed: argparse.Namespace, _directory: Path) -> int:
+    # The rest of the lab needs nothing of the launcher.
+    from .memory.command import run_command
+
+    return run_command(parsed)
 
 
 def _chaos(parsed: argparse.Namespace, _directory: Path) -> int:

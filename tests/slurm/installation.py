@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import modules
 from .errors import LabError
 from .options import LabOptions
 from .requirements import APT_COMMAND, missing_programs
@@ -30,13 +31,14 @@ def install() -> str:
     Raises:
         LabError: apt-get failed.
     """
-    if not missing_programs(LabOptions()):
+    if not missing_programs(LabOptions()) and not modules.missing():
         return "everything is installed already"
     if reason := why_not_installable():
         return f"nothing installed: {reason}"
     with _no_services():
         _run_apt("apt-get update")
         _run_apt(APT_COMMAND)
+        modules.unpack_tcl_modules()
     return "installed"
 
 

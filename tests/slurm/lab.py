@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -122,12 +123,21 @@ class Lab(Machine):
         self.run(["kill", f"-{number.value}", pid], as_user=False)
 
     def cut_power(self, node: str) -> None:
-        """Kill a node's daemon and all that its jobs run there, without a word to anyone."""
+        """Kill a node's daemon and all that its jobs run there, without a word to anyone.
+
+        The oldest first, and again until none is left: a batch script that sees its srun end would
+        start the guard, which then outlived its node.
+        """
         self.kill_daemon(f"slurmd.{node}")
         hierarchies = cgroups.find_hierarchies()
-        for pid in cgroups.processes_of_node(hierarchies, self.plan.cgroup, node):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        ends = time.monotonic() + _TIMEOUT_S
+        while left := cgroups.processes_of_node(hierarchies, self.plan.cgroup, node):
+            for pid in sorted(left):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > ends:
+                raise LabError(f"processes of {node} do not die: {sorted(left)}")
+            time.sleep(0.005)
 
     def revive(self) -> None:
         """Start the daemons that have ended again."""

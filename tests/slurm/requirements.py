@@ -13,7 +13,7 @@ from .controllers import LAB_PREFIX
 from .entering import bare_interpreter
 from .options import LabOptions
 
-PACKAGES = ("slurm-wlm", "munge", "slurmdbd", "mariadb-server")
+PACKAGES = ("slurm-wlm", "munge", "slurmdbd", "mariadb-server", "lmod")
 APT_COMMAND = f"apt-get install -y --no-install-recommends {' '.join(PACKAGES)}"
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "sinfo")

@@ -1,9 +1,11 @@
 """Sweeps as the lab's ordinary user starts them, and what they leave."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.programs import PLAIN_PROJECT
 from tests.slurm import Lab, jobs
@@ -55,3 +57,22 @@ def wait_until_running(lab: Lab, job_id: str) -> None:
         f"job {job_id} runs",
         timeout_s=60,
     )
+
+
+def verdicts(run_dir: Path) -> list[dict[str, Any]]:
+    """How the lives of a run ended that did not complete it."""
+    found = sorted(run_dir.glob("attempts/*.verdict.json"))
+    return [json.loads(path.read_text()) for path in found]
+
+
+def story(lab: Lab, run_dir: Path, job_id: str) -> str:
+    """All that was written of one run, for the message of a test that it failed."""
+    files = [*sorted(run_dir.glob("attempts/*.json")), *sorted(run_dir.glob("cancelled.json"))]
+    files += sorted(run_dir.parent.glob(f".submitit/{job_id}_*_log.*"))
+    parts = [f"--- {path}\n{path.read_text(errors='replace')}" for path in files]
+    rows = jobs.select(lab.squeue(), {job_id})
+    names = {f"JobId={name}" for row in rows for name in (row["id"], row["raw_id"])}
+    log = (lab.layout.log / "slurmctld.log").read_text(errors="replace").splitlines()
+    # `JobId=19` is not `JobId=190`, and `190_0(191)` is `190_0`.
+    said = [line for line in log if names & set(re.split(r"[ ,:()]", line))]
+    return "\n".join([*parts, "--- slurmctld.log", *said])

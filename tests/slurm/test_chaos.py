@@ -9,7 +9,7 @@ from tests.slurm.chaos.launchers import OURS
 from tests.slurm.chaos.matrix import Case, cases, impossible, run_matrix
 from tests.slurm.chaos.run import Result
 
-PARALLEL = 3
+PARALLEL = 2
 """Cases at once: most of their time they wait for SLURM."""
 
 

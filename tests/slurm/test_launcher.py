@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ SHORT = (
     "scale.trainer.val_every_steps=10",
     "scale.pretrain.steps=20",
 )
-SWEEP = ("backbone=ijepa,transfuser", "data.fraction=0.1,0.5,1.0")
+SWEEP = (
+    "backbone=ijepa,transfuser", "data.fraction=0.2,0.5,1.0", "scale.data.num_logs=40",
+)  # fmt: skip
 SLURM = ("hydra/launcher=slurm", "cluster=lab", "hydra.launcher.wait=true")
 METRICS = ("ade_m", "fde_m", "heading_error_rad", "collision_rate", "offroad_rate")
 
@@ -35,7 +38,7 @@ def test_the_main_job_is_one_pretraining_and_two_arrays_with_the_results_of_a_lo
     assert done.returncode == 0, done.stderr
     (study,) = folder.glob("outputs/backbone-*")
     ids = job_ids(study)
-    assert len(ids) == 7
+    assert len(ids) == 8
     encoder = next(job for name, job in ids.items() if name.startswith("encoder"))
     ijepa = {job.partition("_")[0] for name, job in ids.items() if "ijepa" in name}
     other = {job.partition("_")[0] for name, job in ids.items() if "transfuser" in name}
@@ -114,7 +117,8 @@ def test_an_unknown_partition_is_refused_with_the_nearest(lab: Lab) -> None:
     before = len(lab.squeue())
     done = start(lab, folder, REPOSITORY / "train.py", *SLURM, "cluster.partition=gpus")
     assert done.returncode == 2
-    assert "partition `gpus` does not exist; there are: gpu, preempt" in done.stderr
+    assert "`cluster.partition=gpus` is not in the profile `lab`" in done.stderr
+    assert "lists: gpu, preempt" in done.stderr
     assert "hint: cluster.partition=gpu\n" in done.stderr
     assert len(lab.squeue()) == before
     assert not list(folder.glob("outputs/*"))
@@ -151,3 +155,37 @@ def test_the_stock_launcher_still_runs(lab: Lab, project: Path) -> None:
     done = start(lab, project, "app.py", "-m", *overrides, "x=1,2")
     assert done.returncode == 0, done.stderr
     shutil.rmtree(project / "multirun", ignore_errors=True)
+
+
+INSIDE = """\
+export MASTER_ADDR=nowhere.invalid MASTER_PORT=1 RANK=7 LOCAL_RANK=3 WORLD_SIZE=99 NODE_RANK=5
+export GROUP_RANK=2 TORCHELASTIC_RUN_ID=old SBATCH_PARTITION=none SLURM_HINT=nomultithread
+cd {folder}
+{python} {train} hydra/launcher={launcher} {overrides} > {launcher}.out 2>&1
+"""
+
+
+def test_a_sweep_sent_from_inside_of_a_job_inherits_nothing_of_that_job(lab: Lab) -> None:
+    folder = lab.make_folder("inside")
+    overrides = {
+        "slurm": ("cluster=lab", "wait=true", "resources.gpus=2", "resources.mem_gb=3"),
+        "local": ("resources.gpus=0", "trainer.seed=1"),
+    }
+    outer = []
+    for launcher, extra in overrides.items():
+        script = INSIDE.format(
+            folder=folder,
+            python=sys.executable,
+            train=REPOSITORY / "train.py",
+            launcher=launcher,
+            overrides=" ".join([*extra, *SHORT, "scale.data.num_logs=12"]),
+        )
+        shape = ("--nodes=1", "--ntasks-per-node=4", "--gres=gpu:4", "--mem=5G", "--time=10")
+        job = lab.sbatch(f"export LAUNCHER_LAB={lab.directory}\n{script}", *shape)
+        lab.wait(job, timeout_s=300)
+        outer.append(job)
+    said = "\n".join(path.read_text() for path in folder.glob("*.out"))
+    assert [lab.sacct(job)[0]["State"] for job in outer] == ["COMPLETED"] * 2, said
+    logs = "\n".join(path.read_text() for path in folder.glob("outputs/single-*/*/train.log"))
+    assert len(re.findall(r"rank \d of 2 on", logs)) == 2
+    assert "rank 0 of 1 on" in logs

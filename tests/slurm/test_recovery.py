@@ -238,7 +238,7 @@ def test_a_lost_node_is_named_by_the_next_life_and_costs_nothing_else(
     case = cases["power"]
     assert case.wait() == "COMPLETED"
     (verdict,) = case.verdicts()
-    assert (verdict["outcome"], verdict["action"]) == ("node_failure", "none")
+    assert (verdict["outcome"], verdict["action"]) == ("node_failure", "none"), verdict
     assert verdict["by"] == "guard"
     assert any("NODE_FAIL" in s or "lost gl005" in s for s in verdict["evidence"])
     assert case.lives() == ["001-000", "001-001"]

@@ -1,6 +1,7 @@
 """A study is desired state, on a real SLURM: plan, apply, crash, come back."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,16 @@ import pytest
 from tests.programs import REPOSITORY
 from tests.slurm import Lab, LabOptions, temporary_lab
 from tests.slurm.layout import USER_NAME
-from tests.slurm.sweeps import copy_project, job_id, job_ids, launch, start, wait_until_running
+from tests.slurm.sweeps import (
+    copy_project,
+    job_id,
+    job_ids,
+    launch,
+    start,
+    story,
+    verdicts,
+    wait_until_running,
+)
 from tests.slurm.waiting import wait_until
 
 SLURM = ("hydra/launcher=slurm", "hydra.sweep.dir=outputs/sweep")
@@ -39,8 +49,8 @@ def lives(project: Path, number: int) -> list[str]:
     return sorted(path.name for path in folder.glob("???-???.json"))
 
 
-def escaped(path: Path) -> str:
-    return str(path).replace("'", "\\'")
+def escaped(text: Path | str) -> str:
+    return str(text).replace("'", "\\'")
 
 
 def test_twenty_killed_submissions_of_fifty_runs_end_with_each_run_once(lab: Lab) -> None:
@@ -82,8 +92,30 @@ def test_code_and_config_edited_while_jobs_are_queued_change_nothing_also_across
     lab.run(["touch", gate])
     lab.wait([first, second])
     results = json.loads(launch(lab, project, "results", "--json").stdout)
-    assert [row["helper"] for row in results] == ["as submitted", "as submitted"]
+    told = story(lab, project / "outputs" / "sweep" / "0", first)
+    assert [row["helper"] for row in results] == ["as submitted", "as submitted"], told
     assert [row["double"] for row in results] == [2.0, 4.0]
+
+
+def test_a_job_that_is_requeued_before_it_took_its_run_is_started_again(
+    lab: Lab, project: Path
+) -> None:
+    # The lines of the site come before the guard: nothing of ours has run when the requeue comes.
+    begun = project / "begun"
+    setup = f"touch {shlex.quote(str(begun))}; sleep 6"
+    submit(lab, project, "x=1", f"hydra.launcher.setup=['{escaped(setup)}']")
+    run_dir = project / "outputs" / "sweep" / "0"
+    job = job_id(run_dir)
+    wait_until(begun.exists, "the batch script runs", 60)
+    lab.run(["scontrol", "requeue", job])
+    lab.wait([job])
+    told = story(lab, run_dir, job)
+    assert states(lab, project) == ["completed"], told
+    (verdict,) = verdicts(run_dir)
+    assert (verdict["attempt"], verdict["outcome"], verdict["action"]) == (
+        "001-000", "preempted", "none",
+    ), told  # fmt: skip
+    assert not (run_dir.parent / "nodes").exists()
 
 
 def test_a_dry_run_shows_the_script_that_is_sent_and_leaves_no_file(
@@ -292,7 +324,7 @@ def test_runs_that_a_named_study_drops_are_shown_and_cancelled_on_request(lab: L
     folder = lab.make_folder("named")
     study = ("hydra/launcher=slurm", "cluster=lab", "study=label_efficiency", "data.fraction=1.0")
     program = REPOSITORY / "train.py"
-    first = start(lab, folder, program, *study, "backbone=transfuser", HELD)
+    first = start(lab, folder, program, *study, "backbone=transfuser", "trainer.seed=0", HELD)
     assert first.returncode == 0, first.stderr
     second = start(lab, folder, program, *study, "backbone=transfuser", "trainer.seed=5", HELD)
     assert "no longer wanted: base is pending" in second.stderr

@@ -21,10 +21,35 @@ OPTIONS = [
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_every_group_composes(option: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", [option], return_hydra_config=True)
+        # Features of an encoder that learns cannot be stored.
+        needed = ["backbone=ijepa"] if option == "features=stored" else []
+        # And filters of test scenes are NAVSIM's.
+        needed += ["data=navsim"] if option.startswith("split=") else []
+        config = compose("config", [option, *needed], return_hydra_config=True)
     experiment = from_config(without_hydra(config))
     assert OmegaConf.to_object(config.cluster)
     assert experiment.trainer.max_steps > 0
+
+
+@pytest.mark.parametrize("study", [path.stem for path in sorted(CONF.glob("study/*.yaml"))])
+def test_each_value_that_a_study_sweeps_over_composes(study: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        declared = compose("config", [f"study={study}"], return_hydra_config=True)
+        for key, values in declared.hydra.sweeper.params.items():
+            assert str(values).count(",") >= 1
+            for value in str(values).split(","):
+                config = compose("config", [f"study={study}", f"{key}={value}"])
+                assert from_config(config).trainer.max_steps > 0
+    header = (CONF / "study" / f"{study}.yaml").read_text()
+    assert "# Question: " in header
+    assert "# Expected: " in header
+
+
+def test_larger_batches_see_as_many_samples() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["study=batch_size", "trainer.batch_size=64"])
+        usual = compose("config", [])
+    assert config.trainer.max_steps * 2 == usual.trainer.max_steps
 
 
 def test_the_sizes_of_a_scale_reach_the_backbone() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.data.frames import Floats
 from experiments.data.synthetic import actors
 from experiments.data.synthetic.draft import Draft
-from experiments.data.synthetic.layout import EGO_START_M, LANE_M
+from experiments.data.synthetic.hazards import add_cut_in, add_light, add_walker_at
+from experiments.data.synthetic.layout import EGO_START_M, Zebra, nearest
 from experiments.data.synthetic.motion import Stop
-from experiments.data.synthetic.paths import Path
 
 _CONES_M = 1.72
 """Distance of a row of cones from the middle of the lane."""
+LIT = (0.24, 0.46)
+"""Plots of a corridor in which its first crossing has a traffic light."""
+MERGES = (0.66, 0.86)
+"""Plots in which a car cuts in."""
 
 
 def add_oncoming(draft: Draft) -> None:
@@ -38,16 +41,39 @@ def add_walkers(draft: Draft) -> None:
 
 
 def add_corridor_traffic(draft: Draft) -> None:
-    """Add cars around the ego, and at times a reason to stop or take care."""
+    """Add cars around the ego, and things to brake for, one after the other along the road."""
+    zebras = list(draft.layout.zebras)
+    if LIT[0] <= draft.plot < LIT[1] and zebras and zebras[0].area_id is not None:
+        add_light(draft, zebras.pop(0))
+    elif draft.plot < LIT[0]:
+        _add_walker(draft, zebras)
+    elif draft.plot < 0.58:
+        _add_blockade(draft)
+    elif draft.plot < MERGES[0]:
+        _add_roadworks(draft)
+    elif draft.plot < MERGES[1]:
+        add_cut_in(draft)
+    if draft.plot < LIT[1] or draft.plot > 0.58:
+        for zebra in zebras:
+            if draft.chance(0.55):
+                add_walker_at(draft, zebra)
     add_oncoming(draft)
     _add_alongside(draft)
     _add_parked(draft)
-    if draft.plot < 0.16:
-        _add_crossing_walker(draft)
-    elif draft.plot < 0.28:
-        _add_blockade(draft)
-    elif draft.plot < 0.42:
-        _add_roadworks(draft)
+
+
+def _add_walker(draft: Draft, zebras: list[Zebra]) -> None:
+    """A pedestrian crosses: on a zebra if there is one, else anywhere."""
+    if zebras:
+        add_walker_at(draft, zebras.pop(0))
+        return
+    near, far = draft.layout.pavements
+    s = EGO_START_M + draft.uniform(28.0, 60.0)
+    at, to_ego = nearest(near, draft.layout.ego.at(s + 2.0))
+    start = near.at(at)
+    start[2] += np.pi / 2
+    _, width = nearest(far, start)
+    add_walker_at(draft, Zebra(s, start, width, to_ego))
 
 
 def _add_alongside(draft: Draft) -> None:
@@ -71,32 +97,10 @@ def _add_parked(draft: Draft) -> None:
         s += draft.uniform(8.0, 9.5)
 
 
-def _nearest(path: Path, point: Floats) -> tuple[float, float]:
-    """Return the arc length of the node of `path` nearest to `point`, and its distance."""
-    distance = np.hypot(path.x - point[0], path.y - point[1])
-    return float(path.s[np.argmin(distance)]), float(distance.min())
-
-
-def _add_crossing_walker(draft: Draft) -> None:
-    """A pedestrian waits at the kerb, then crosses; the ego waits until its lane is free."""
-    near, far = draft.layout.pavements
-    s = EGO_START_M + draft.uniform(28.0, 60.0)
-    ego = draft.layout.ego.at(s)
-    at, to_ego = _nearest(near, ego)
-    start = near.at(at)
-    start[2] += np.pi / 2
-    _, width = _nearest(far, start)
-    begins = draft.uniform(0.5, 4.0)
-    person = actors.crossing_walker(draft.rng, start, width, begins, draft.num_steps)
-    draft.cast.append(person)
-    clear = begins + (to_ego + LANE_M / 2 + 0.8) / actors.WALKING_SPEED
-    draft.stops.append(Stop(s - 2.5, clear))
-
-
 def _add_blockade(draft: Draft) -> None:
     """A barrier across the ego lane, with cones before it: the ego stops for good."""
     path, steps = draft.layout.ego, draft.num_steps
-    s = EGO_START_M + draft.uniform(38.0, 75.0)
+    s = EGO_START_M + draft.uniform(45.0, 110.0)
     draft.cast.append(actors.barrier(path.at(s), steps))
     for back, left in ((2.0, -1.4), (4.0, -1.5), (6.5, -1.6), (2.0, 1.3)):
         draft.cast.append(actors.cone(path.offset(left).at(s - back), steps))
@@ -111,5 +115,5 @@ def _add_roadworks(draft: Draft) -> None:
     for s in start + 3.5 * np.arange(7):
         ahead = np.abs(path.curvature_at(np.arange(s - 5.0, s + 2.0)))
         if ahead.max() < 0.02:
-            at, _ = _nearest(edge, path.at(s))
+            at, _ = nearest(edge, path.at(s))
             draft.cast.append(actors.cone(edge.at(at), draft.num_steps))

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 from numpy.random import Generator
 
 from experiments.data.synthetic import actors
 from experiments.data.synthetic.actors import Actor, Body
 from experiments.data.synthetic.layout import Layout
-from experiments.data.synthetic.motion import Stop, steady
+from experiments.data.synthetic.lights import Light
+from experiments.data.synthetic.motion import (
+    STEP_S,
+    Driver,
+    Leader,
+    Motion,
+    Stop,
+    drive,
+    steady,
+)
 from experiments.data.synthetic.paths import Path
 
 
@@ -22,6 +32,7 @@ class Draft:
     num_steps: int
     limit: float
     """Speed the road allows [m/s]."""
+    ego: Driver
     plot: float
     """In [0, 1): picks what makes this drive special."""
     cast: list[Actor] = field(default_factory=list)
@@ -29,9 +40,11 @@ class Draft:
     extras: list[Actor] = field(default_factory=list)
     """Objects that only happen to be there; those in the way of others are left out."""
     stops: list[Stop] = field(default_factory=list)
-    """Lines that cars on the ego path may not pass yet."""
-    red_until_s: float | None = None
-    """When the traffic light turns green; None without a light, 0 if green from the start."""
+    """Lines that cars on the ego path may not pass for a while."""
+    leaders: list[Leader] = field(default_factory=list)
+    """Cars that the ego follows."""
+    light: Light | None = None
+    """The traffic light that the ego meets."""
 
     def chance(self, share: float) -> bool:
         """Throw a coin that shows heads with probability `share`."""
@@ -45,3 +58,13 @@ class Draft:
         """Return a car that is `s` metres along `path` at first and keeps its speed."""
         body = body or actors.car_body(self.rng)
         return actors.car(body, path, steady(s, speed, self.num_steps))
+
+    def ego_motion(self) -> Motion:
+        """Return how the ego drives if nothing is added."""
+        leaders, stops = tuple(self.leaders), tuple(self.stops)
+        return drive(self.layout.ego, self.ego, self.num_steps, leaders=leaders, stops=stops)
+
+    def arrival_s(self, s: float) -> float:
+        """Return when the ego's front comes to arc length `s`; infinite if it never does."""
+        passed = np.flatnonzero(self.ego_motion().s + self.ego.front >= s)
+        return float(passed[0] * STEP_S) if len(passed) else np.inf

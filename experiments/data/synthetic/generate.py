@@ -30,7 +30,7 @@ _SENSOR_NAMES = (*RENDERED, "MergedPointCloud")
 _QUALITY = 90
 _LOGS_PER_WORKER = 4
 """Fewer logs than this are not worth a process."""
-_SCENERY, _PLACE, _LIDAR, _COLOURS = range(1, 5)
+_SCENERY, _PLACE, _LIDAR, _COLOURS, _RAIN = range(1, 6)
 """Purposes of random streams; 0 is the world's."""
 
 
@@ -53,13 +53,15 @@ def write_log(config: SyntheticConfig, root: Path, number: int) -> None:
 
 def _write_images(context: LogContext, sensors: Path, world: World, stage: Stage) -> None:
     rng = rng_for(context.config, world.number, _COLOURS)
-    palette = draw_palette(rng)
+    palette = draw_palette(rng, world.layout.town, world.weather)
     cameras = rig(context.config.camera_hw)
     ground = paint_ground(rng, world.layout, palette, world.reach())
     used = tuple(cameras[name] for name in RENDERED)
-    renderer = Renderer(used, ground, palette, stage.mesh)
+    renderer = Renderer(used, ground, world.weather, stage.mesh)
+    drops = rng_for(context.config, world.number, _RAIN)
     for frame in range(len(stage.ego)):
-        for name, image in renderer.render(stage.ego[frame], stage.body(frame)).items():
+        images = renderer.render(drops, stage.ego[frame], stage.body(frame))
+        for name, image in images.items():
             (sensors / context.sensor_path(frame, name, "jpg")).write_bytes(_jpeg(image))
 
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from experiments.data.frames import Floats
 from experiments.data.synthetic.cameras import Camera
 from experiments.data.synthetic.texture import NUM_LEVELS, TEXEL_M, Ground
+from experiments.data.synthetic.weather import Weather
 
 _HORIZON_M = 400.0
 """Pixels that meet the ground further away show the sky."""
-_HAZE_M = 120.0
-"""Distance at which two thirds of a colour is haze."""
 Shares = NDArray[np.uint16]
 """Shares of a colour in 256ths."""
 WHOLE, BITS = np.uint16(256), np.uint16(8)
@@ -35,7 +34,9 @@ class View:
     size: NDArray[np.int64]
     """(2, pixels) rows and columns of that level."""
     clear: Shares
-    """(pixels, 1) share of the ground's colour in 256ths."""
+    """(pixels, 1) share of the picture that is not haze, in 256ths."""
+    gain: Shares
+    """(pixels, 4) factors on the ground's red, green and blue, in 256ths: light, then haze."""
     up: Floats
     """(rows, 1) share of the sky's colour in rows above the ground."""
 
@@ -45,7 +46,7 @@ def turn(yaw: float) -> tuple[float, float]:
     return round(float(np.cos(yaw)), 9), round(float(np.sin(yaw)), 9)
 
 
-def view_ground(camera: Camera, ground: Ground) -> View:
+def view_ground(camera: Camera, ground: Ground, weather: Weather) -> View:
     """Find where each pixel of `camera` meets the ground, and how coarse a texel it needs."""
     height, width = camera.hw
     r, t, k = camera.rotation, camera.translation, camera.intrinsic
@@ -62,6 +63,9 @@ def view_ground(camera: Camera, ground: Ground) -> View:
     footprint = distance / k[0, 0] * np.sqrt(distance / t[2])
     level = np.floor(np.log2(np.maximum(footprint / TEXEL_M, 1.0)) + 1e-6)
     level = np.minimum(level, NUM_LEVELS - 1).astype(np.int64).ravel()
+    clear = weather.clear_share(distance)
+    gain = np.ones((clear.size, 4))
+    gain[:, :3] = (weather.lit(x, y) * clear[..., None]).reshape(-1, 3)
     up = np.clip((np.arange(rows) + 1.0)[::-1] / height * 2.0, 0.0, 1.0)
     return View(
         rows=rows,
@@ -70,14 +74,10 @@ def view_ground(camera: Camera, ground: Ground) -> View:
         texels=256.0 / (TEXEL_M * 2.0**level),
         start=np.array(ground.starts)[level],
         size=np.array(ground.sizes)[level].T.copy(),
-        clear=np.round(256 * clear_share(distance)).astype(np.uint16).reshape(-1, 1),
+        clear=np.round(256 * clear).astype(np.uint16).reshape(-1, 1),
+        gain=np.round(256 * np.minimum(gain, 1.0)).astype(np.uint16),
         up=up[:, None],
     )
-
-
-def clear_share(distance: Floats) -> Floats:
-    """Return the share of its colour that reaches the camera over `distance` metres."""
-    return 1.0 / (1.0 + 2.0 * (distance / _HAZE_M) ** 2)
 
 
 def sample(ground: Ground, view: View, ego: Floats) -> Shares:

@@ -43,10 +43,11 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A line at arc length `s` that may not be passed before `until_s` seconds."""
+    """A line at arc length `s` that may not be passed from `from_s` until `until_s` seconds."""
 
     s: float
     until_s: float
+    from_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,16 @@ class Driver:
     """(time [s], speed [m/s]) pairs: from that time on, this is the speed wanted."""
     front: float
     rear: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A car that is ahead on the same path, from `since_s` seconds on."""
+
+    motion: Motion
+    rear: float
+    """From its reference to its rear end [m]."""
+    since_s: float = 0.0
 
 
 def steady(s: float, speed: float, num_steps: int) -> Motion:
@@ -95,7 +106,7 @@ class _Situation:
     path: Path
     limits: Floats
     driver: Driver
-    leader: tuple[Motion, Driver] | None
+    leaders: tuple[Leader, ...]
     stops: tuple[Stop, ...]
 
     def command(self, step: int, s: float, speed: float) -> float:
@@ -104,13 +115,13 @@ class _Situation:
         limit = float(np.interp(s + _FORESIGHT_S * speed, self.path.s, self.limits))
         target = max(_CREEP, min(_wanted(self.driver, time), limit))
         command = _ACCELERATION * (1 - (speed / target) ** 4)
-        if self.leader is not None:
-            motion, other = self.leader
-            gap = float(motion.s[step]) - other.rear - s - self.driver.front
-            command += _following(speed, gap, speed - float(motion.speed[step]))
+        for leader in self.leaders:
+            gap = float(leader.motion.s[step]) - leader.rear - s - self.driver.front
+            if time >= leader.since_s and gap > -1.0:
+                command += _following(speed, gap, speed - float(leader.motion.speed[step]))
         for stop in self.stops:
             gap = stop.s - s - self.driver.front
-            if time < stop.until_s and gap > -1.0:
+            if stop.from_s <= time < stop.until_s and gap > -1.0:
                 command += _following(speed, gap, speed)
         return command
 
@@ -120,11 +131,11 @@ def drive(
     driver: Driver,
     num_steps: int,
     *,
-    leader: tuple[Motion, Driver] | None = None,
+    leaders: tuple[Leader, ...] = (),
     stops: tuple[Stop, ...] = (),
 ) -> Motion:
-    """Return the motion of `driver` along `path`, behind `leader` and the closed `stops`."""
-    situation = _Situation(path, curve_speeds(path), driver, leader, stops)
+    """Return the motion of `driver` along `path`, behind `leaders` and the closed `stops`."""
+    situation = _Situation(path, curve_speeds(path), driver, leaders, stops)
     s, speed = driver.s, driver.speed
     acceleration = float(np.clip(situation.command(0, s, speed), -1.0, _ACCELERATION))
     states = np.empty((num_steps, 3))

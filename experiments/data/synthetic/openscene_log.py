@@ -13,13 +13,18 @@ from experiments.data.frames import Floats, quaternion_of, to_global, to_local
 from experiments.data.synthetic.actors import Actor
 from experiments.data.synthetic.cameras import Camera
 from experiments.data.synthetic.motion import STEP_S, STEPS_PER_FRAME
-from experiments.data.synthetic.world import World, token_for
+from experiments.data.synthetic.world import World, drive_of, token_for
 from experiments.settings import COMMANDS, SyntheticConfig
 
 _ANNOTATED_M = 80.0
 """Objects further from the ego than this are not annotated."""
 _COMMAND_M = 50.0
 """The command names the turn from this distance before the junction on."""
+_GAP_FRAMES = 240
+"""Frames between two chunks of a drive that nobody kept."""
+_DRIVE_US = 86_400_000_000
+"""Drives begin a day apart."""
+_FRAME_US = 500_000
 _EPOCH_US = 1_620_000_000_000_000
 
 
@@ -41,8 +46,8 @@ class LogContext:
 
     @property
     def city(self) -> str:
-        """The kind of road stands where OpenScene has the city."""
-        return f"synthetic-{self.world.layout.kind}"
+        """The town stands where OpenScene has the city."""
+        return self.world.layout.town.name
 
     def token(self, *parts: object) -> str:
         """Return a token unique to this log and `parts`."""
@@ -53,9 +58,16 @@ class LogContext:
         return f"{self.name}/{sensor}/{self.token(frame, sensor)}.{suffix}"
 
 
+def _first_frame(config: SyntheticConfig, number: int) -> int:
+    """Return the place of the first frame of log `number` in its drive; chunks have gaps."""
+    return number % config.logs_per_drive * (config.frames_per_log + _GAP_FRAMES)
+
+
 def log_name(config: SyntheticConfig, number: int) -> str:
-    """Return the name of log `number`."""
-    return f"synthetic-{config.seed}-{number:04d}"
+    """Return the name of log `number`: its drive, and the frames of the drive that it holds."""
+    first = _first_frame(config, number)
+    drive, last = drive_of(config, number), first + config.frames_per_log - 1
+    return f"synthetic-{config.seed}-{drive:04d}_{first:05d}_{last:05d}"
 
 
 def draw_origin(rng: Generator) -> Floats:
@@ -117,25 +129,32 @@ def _cameras(context: LogContext, frame: int, rig: dict[str, Camera]) -> dict[st
     }
 
 
+def _traffic_lights(world: World, frame: int) -> list[tuple[str, bool]]:
+    """Return (lane connector, is red) of the light that the ego meets."""
+    light = world.story.light
+    if light is None:
+        return []
+    return [(light.area_id, light.colour_at(frame * STEP_S * STEPS_PER_FRAME) == "red")]
+
+
 def log_frames(context: LogContext, rig: dict[str, Camera]) -> list[dict[str, Any]]:
     """Return the frames of a log as OpenScene stores them."""
     world, dynamics = context.world, _dynamics(context)
     where = to_global(context.ego, context.origin)
-    red, crossing = world.story.red_until_s, world.layout.crossing
+    begins_us = _EPOCH_US + drive_of(context.config, world.number) * _DRIVE_US
+    begins_us += _first_frame(context.config, world.number) * _FRAME_US
     frames = []
     for n in range(len(context.ego)):
-        seconds = n * STEP_S * STEPS_PER_FRAME
-        lights = [] if red is None or crossing is None else [(crossing.connector_id, seconds < red)]
         frames.append(
             {
                 "token": context.token("frame", n),
                 "frame_idx": n,
-                "timestamp": _EPOCH_US + world.number * 60_000_000 + n * 500_000,
+                "timestamp": begins_us + n * _FRAME_US,
                 "log_name": context.name,
                 "scene_token": context.token("scene"),
                 "map_location": context.city,
                 "roadblock_ids": list(world.layout.route_roadblock_ids),
-                "traffic_lights": lights,
+                "traffic_lights": _traffic_lights(world, n),
                 "ego2global_translation": np.round([*where[n, :2], 0.0], 6),
                 "ego2global_rotation": np.round(quaternion_of(float(where[n, 2])), 12),
                 "ego_dynamic_state": dynamics[n],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -18,27 +19,31 @@ from experiments.data.synthetic.ground_view import (
     BITS,
     WHOLE,
     View,
-    clear_share,
     sample,
     turn,
     view_ground,
 )
-from experiments.data.synthetic.mesh import Mesh
-from experiments.data.synthetic.texture import Ground, Palette
+from experiments.data.synthetic.mesh import Lamp, Mesh
+from experiments.data.synthetic.texture import Ground
+from experiments.data.synthetic.weather import Weather, rain
 
 _NEAR_M = 0.4
 _FAR_M = 110.0
 _SUN = (0.48, 0.36, 0.8)
 """Direction to the sun in the log's frame."""
+_RAIN = (172, 178, 188)
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Poses of all things in one frame, in the ego frame, and whether they brake."""
+    """Poses of all things in one frame, in the ego frame, and which of their lamps are on."""
 
     poses: Floats
     """(things, 3)."""
     braking: NDArray[np.bool_]
+    """(things,) brake lights are on."""
+    blinks: Floats
+    """(things,) 1.0 where left indicators are on, -1.0 where right ones are."""
     heading: float
     """Heading of the ego in the log's frame [rad]."""
 
@@ -46,40 +51,43 @@ class Body:
 class Renderer:
     """Renders the frames of one log."""
 
-    def __init__(self, cameras: tuple[Camera, ...], ground: Ground, palette: Palette, mesh: Mesh):
+    def __init__(self, cameras: tuple[Camera, ...], ground: Ground, weather: Weather, mesh: Mesh):
         self._cameras = cameras
-        self._ground, self._palette, self._mesh = ground, palette, mesh
-        self._views = {camera.name: view_ground(camera, ground) for camera in cameras}
+        self._ground, self._weather, self._mesh = ground, weather, mesh
+        self._views = {camera.name: view_ground(camera, ground, weather) for camera in cameras}
         self._empty = {
-            camera.name: _empty_image(camera, self._views[camera.name], palette)
+            camera.name: _empty_image(camera, self._views[camera.name], weather)
             for camera in cameras
         }
 
-    def render(self, ego: Floats, body: Body) -> dict[str, Image.Image]:
+    def render(self, rng: Generator, ego: Floats, body: Body) -> dict[str, Image.Image]:
         """Return one RGB image per camera for the ego at pose (3,) in the log's frame."""
-        faces = _place(self._mesh, body)
+        faces = _place(self._mesh, body, self._weather)
         images = {}
         for camera in self._cameras:
             image = Image.fromarray(self._background(camera, ego))
-            _paint(ImageDraw.Draw(image), camera, faces, self._palette)
+            draw = ImageDraw.Draw(image)
+            _paint(draw, camera, faces, self._weather)
+            for streak in rain(rng, self._weather, camera.hw).tolist():
+                draw.line(streak, fill=_RAIN)
             images[camera.name] = image
         return images
 
     def _background(self, camera: Camera, ego: Floats) -> NDArray[np.uint8]:
         view, empty = self._views[camera.name], self._empty[camera.name]
         image = empty.copy()
-        seen = sample(self._ground, view, ego) * view.clear >> BITS
+        seen = sample(self._ground, view, ego) * view.gain >> BITS
         image[view.rows :] += seen[:, :3].reshape(-1, camera.hw[1], 3).astype(np.uint8)
         return image
 
 
-def _empty_image(camera: Camera, view: View, palette: Palette) -> NDArray[np.uint8]:
+def _empty_image(camera: Camera, view: View, weather: Weather) -> NDArray[np.uint8]:
     """Return sky above the horizon, and below it the haze that lies over the ground."""
     height, width = camera.hw
-    haze = np.array(palette.haze, np.uint16)
+    haze = np.array(weather.haze, np.uint16)
     image = np.empty((height, width, 3), np.uint8)
     image[view.rows :] = (haze * (WHOLE - view.clear) >> BITS).reshape(-1, width, 3)
-    image[: view.rows] = (np.array(palette.sky) * view.up + haze * (1 - view.up))[:, None]
+    image[: view.rows] = (np.array(weather.zenith) * view.up + haze * (1 - view.up))[:, None]
     return image
 
 
@@ -90,13 +98,14 @@ class _Faces:
     vertices: Floats
     normals: Floats
     colours: Floats
+    glow: Floats
     owner: NDArray[np.int64]
     centres: Floats
     """(things, 2)."""
     radius: Floats
 
 
-def _place(mesh: Mesh, body: Body) -> _Faces:
+def _place(mesh: Mesh, body: Body, weather: Weather) -> _Faces:
     """Move all faces to the ego frame and shade them."""
     near = np.hypot(body.poses[:, 0], body.poses[:, 1]) < _FAR_M
     keep = near[mesh.owner]
@@ -111,7 +120,8 @@ def _place(mesh: Mesh, body: Body) -> _Faces:
     return _Faces(
         vertices=np.stack([x, y, local[..., 2]], axis=-1),
         normals=normals,
-        colours=_shaded(mesh.colours[keep], mesh.lit[keep], normals, body, owner),
+        colours=_shaded(mesh, keep, normals, body, weather),
+        glow=mesh.glow[keep],
         owner=owner,
         centres=body.poses[:, :2],
         radius=mesh.radius,
@@ -119,17 +129,24 @@ def _place(mesh: Mesh, body: Body) -> _Faces:
 
 
 def _shaded(
-    plain: Floats, lit: Floats, normals: Floats, body: Body, owner: NDArray[np.int64]
+    mesh: Mesh, keep: NDArray[np.bool_], normals: Floats, body: Body, weather: Weather
 ) -> Floats:
-    """Return the (Q, 3) colours in sunlight; lamps that are on glow by themselves."""
+    """Return the (Q, 3) colours in the light of the day; lamps that are on shine by themselves."""
+    owner, lamp = mesh.owner[keep], mesh.lamp[keep]
     cos, sin = turn(body.heading)
     east, north, up = _SUN
     sun_x, sun_y = cos * east + sin * north, cos * north - sin * east
-    light = normals[:, 0] * sun_x + normals[:, 1] * sun_y + normals[:, 2] * up
-    is_on = body.braking[owner] & np.any(lit != plain, axis=1)
-    shade = np.where(is_on, 1.0, 0.6 + 0.45 * np.maximum(0.0, light))
-    colours = np.where(is_on[:, None], lit, plain) * shade[:, None]
-    return np.asarray(np.minimum(colours, 255.0), np.float64)
+    toward = normals[:, 0] * sun_x + normals[:, 1] * sun_y + normals[:, 2] * up
+    shade = 1.05 - weather.sun * (1.0 - np.maximum(0.0, toward))
+    is_on = (
+        ((lamp == Lamp.BRAKING) & body.braking[owner])
+        | ((lamp == Lamp.LEFT) & (body.blinks[owner] > 0))
+        | ((lamp == Lamp.RIGHT) & (body.blinks[owner] < 0))
+    )
+    glow = np.where(is_on, 1.0, mesh.glow[keep])[:, None]
+    light = weather.lit(body.poses[:, 0], body.poses[:, 1])[owner] * shade[:, None]
+    plain = np.where(is_on[:, None], mesh.lit[keep], mesh.colours[keep])
+    return np.asarray(np.minimum(plain * (light + glow * (1.0 - light)), 255.0), np.float64)
 
 
 def _visible(camera: Camera, faces: _Faces) -> NDArray[np.int64]:
@@ -151,7 +168,7 @@ def _visible(camera: Camera, faces: _Faces) -> NDArray[np.int64]:
     return ordered
 
 
-def _paint(draw: ImageDraw.ImageDraw, camera: Camera, faces: _Faces, palette: Palette) -> None:
+def _paint(draw: ImageDraw.ImageDraw, camera: Camera, faces: _Faces, weather: Weather) -> None:
     chosen = _visible(camera, faces)
     r, t, k = camera.rotation, camera.translation, camera.intrinsic
     offset = faces.vertices[chosen] - t
@@ -159,8 +176,10 @@ def _paint(draw: ImageDraw.ImageDraw, camera: Camera, faces: _Faces, palette: Pa
         offset[..., 0] * r[0, n] + offset[..., 1] * r[1, n] + offset[..., 2] * r[2, n]
         for n in range(3)
     )
-    clear = clear_share(np.maximum(depth.mean(1), 0.0))[:, None]
-    colours = faces.colours[chosen] * clear + np.array(palette.haze) * (1 - clear)
+    clear = weather.clear_share(np.maximum(depth.mean(1), 0.0))[:, None]
+    # Lamps are seen through haze that hides what they stand on.
+    clear = clear + (1 - clear) * 0.5 * faces.glow[chosen, None]
+    colours = faces.colours[chosen] * clear + np.array(weather.haze) * (1 - clear)
     points = np.stack([right, down, depth], axis=-1)
     whole = np.all(depth > _NEAR_M, axis=1)
     safe = np.maximum(depth, _NEAR_M)

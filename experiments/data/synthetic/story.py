@@ -16,7 +16,16 @@ from experiments.data.synthetic.corridor_traffic import add_corridor_traffic, ad
 from experiments.data.synthetic.draft import Draft
 from experiments.data.synthetic.junction_traffic import add_junction_traffic
 from experiments.data.synthetic.layout import EGO_START_M, Layout
-from experiments.data.synthetic.motion import STEP_S, STEPS_PER_FRAME, Driver, Motion, drive
+from experiments.data.synthetic.lights import Light
+from experiments.data.synthetic.motion import (
+    STEP_S,
+    STEPS_PER_FRAME,
+    Driver,
+    Leader,
+    Motion,
+    drive,
+)
+from experiments.data.synthetic.weather import Weather
 from experiments.data.vehicle import FRONT_M, footprints
 
 _CLEARANCE_M = 0.25
@@ -25,10 +34,10 @@ _LEAST_SPEED = 1.0
 """A drive on which the ego is slower than this on average is dull [m/s]."""
 FASTEST = 12.5
 """Nobody drives faster [m/s]."""
-_LIMITS = {"straight": (8.0, FASTEST), "curve": (8.0, 11.0), "junction": (7.5, 10.0)}
-"""Range of speed limits on each kind of road [m/s]."""
+_SPEEDS = {"straight": 1.0, "curve": 0.92, "junction": 0.85}
+"""Share of the town's limit that is driven on each kind of road."""
 _ATTEMPTS = 12
-_FOLLOWS = 0.5
+_FOLLOWS = 0.45
 """Share of drives with a car ahead."""
 
 
@@ -38,11 +47,13 @@ class Story:
 
     ego: Motion
     actors: tuple[Actor, ...]
-    red_until_s: float | None
-    """When the traffic light turns green; None without a light, 0 if green from the start."""
+    light: Light | None
+    """The traffic light that the ego meets."""
 
 
-def write_story(rng: Generator, layout: Layout, num_steps: int, plot: float) -> Story | None:
+def write_story(
+    rng: Generator, layout: Layout, weather: Weather, num_steps: int, plot: float
+) -> Story | None:
     """Draw what happens on `layout` until it is sound; None if it is not after some attempts.
 
     `plot` in [0, 1) picks the event of the drive. It and whether a car drives ahead are settled
@@ -50,63 +61,63 @@ def write_story(rng: Generator, layout: Layout, num_steps: int, plot: float) -> 
     """
     follows = bool(rng.random() < _FOLLOWS)
     for _ in range(_ATTEMPTS):
-        draft = _draw(rng, layout, num_steps, plot)
-        leader = _add_lead(draft) if follows else None
-        ego = _drive_ego(draft, leader)
+        draft = _draw(rng, layout, weather, num_steps, plot, follows)
+        ego = draft.ego_motion()
         if ego.s[-1] - ego.s[0] < _LEAST_SPEED * num_steps * STEP_S:
             continue
         if _runs_a_line(draft, ego, FRONT_M):
             continue
-        if leader is not None and _runs_a_line(draft, leader[0], leader[1].front):
+        if any(_runs_a_line(draft, leader.motion, leader.rear) for leader in draft.leaders):
             continue
         cast = _without_conflicts(draft, layout.ego.at(ego.s))
         if cast:
-            return Story(ego, cast, draft.red_until_s)
+            return Story(ego, cast, draft.light)
     return None
 
 
-def _draw(rng: Generator, layout: Layout, num_steps: int, plot: float) -> Draft:
-    slowest, fastest = _LIMITS[layout.kind]
-    draft = Draft(rng, layout, num_steps, limit=float(rng.uniform(slowest, fastest)), plot=plot)
+def _draw(
+    rng: Generator, layout: Layout, weather: Weather, num_steps: int, plot: float, follows: bool
+) -> Draft:
+    usual = layout.town.limit * _SPEEDS[layout.kind] * weather.care
+    limit = min(FASTEST, usual * float(rng.uniform(0.95, 1.05)))
+    speed = limit * float(rng.uniform(0.6, 1.0))
+    ego = Driver(EGO_START_M, speed, ((0.0, limit),), front=FRONT_M, rear=0.0)
+    draft = Draft(rng, layout, num_steps, limit, ego, plot)
     if layout.crossing is None:
         add_corridor_traffic(draft)
     else:
         add_junction_traffic(draft, layout.crossing)
+    if follows and not draft.leaders:
+        _add_lead(draft)
     add_walkers(draft)
     return draft
 
 
-def _drive_ego(draft: Draft, leader: tuple[Motion, Driver] | None) -> Motion:
-    speed = draft.limit * draft.uniform(0.5, 1.0)
-    ego = Driver(EGO_START_M, speed, ((0.0, draft.limit),), front=FRONT_M, rear=0.0)
-    path, stops = draft.layout.ego, tuple(draft.stops)
-    return drive(path, ego, draft.num_steps, leader=leader, stops=stops)
-
-
 def _runs_a_line(draft: Draft, motion: Motion, front_m: float) -> bool:
-    """Whether a car that came from before a closed line was too fast to stop there."""
+    """Whether a car that came from before a closed line passed it while it was closed."""
     front, times = motion.s + front_m, np.arange(draft.num_steps) * STEP_S
+    passes = [(front[1:] > stop.s) & (front[:-1] <= stop.s) for stop in draft.stops]
     return any(
-        front[0] < stop.s and bool(np.any((front > stop.s) & (times < stop.until_s)))
-        for stop in draft.stops
+        bool(np.any(times[1:][now] >= stop.from_s) and np.any(times[1:][now] < stop.until_s))
+        for stop, now in zip(draft.stops, passes, strict=True)
     )
 
 
-def _add_lead(draft: Draft) -> tuple[Motion, Driver]:
+def _add_lead(draft: Draft) -> None:
     """A car ahead of the ego: a slower one, or one that brakes and perhaps goes on."""
     body = actors.car_body(draft.rng)
     cruise = draft.limit * draft.uniform(0.45, 0.95)
     desired = [(0.0, cruise)]
-    if draft.chance(0.55):
-        brakes = draft.uniform(1.5, 6.0)
+    if draft.chance(0.6):
+        brakes = draft.uniform(1.5, 8.0)
         desired.append((brakes, draft.uniform(0.0, 0.35) * cruise))
-        if draft.chance(0.5):
+        if draft.chance(0.7):
             desired.append((brakes + draft.uniform(2.5, 4.5), draft.limit))
     start = EGO_START_M + FRONT_M + draft.uniform(9.0, 28.0) + body.half
     driver = Driver(start, cruise, tuple(desired), front=body.half, rear=body.half)
     motion = drive(draft.layout.ego, driver, draft.num_steps, stops=tuple(draft.stops))
     draft.cast.append(actors.car(body, draft.layout.ego, motion))
-    return motion, driver
+    draft.leaders.append(Leader(motion, body.half))
 
 
 def _outlines(actor: Actor) -> NDArray[np.object_]:

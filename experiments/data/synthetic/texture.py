@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw
 
 from experiments.data.frames import Floats
-from experiments.data.synthetic.actors import Rgb
 from experiments.data.synthetic.layout import PAVEMENT_M, Layout, Marking
+from experiments.data.synthetic.towns import Rgb, Town
+from experiments.data.synthetic.weather import Weather
 
 TEXEL_M = 0.2
 """Edge of a texel of the finest level; each next level has texels twice as long."""
@@ -21,13 +22,11 @@ _MARGIN_M = 75.0
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Colours of one log, for its weather and surroundings."""
+    """Colours of the ground of one log."""
 
     grass: Rgb
     asphalt: Rgb
     pavement: Rgb
-    sky: Rgb
-    haze: Rgb
     white: Rgb = (232, 232, 228)
     yellow: Rgb = (228, 180, 48)
     kerb: Rgb = (196, 194, 188)
@@ -46,22 +45,18 @@ class Ground:
     """Rows (y) and columns (x) of each level."""
 
 
-def draw_palette(rng: Generator) -> Palette:
-    """Draw the colours of a log."""
-    light = float(rng.uniform(0.78, 1.0))
+def draw_palette(rng: Generator, town: Town, weather: Weather) -> Palette:
+    """Draw the colours of a log, between the two that its town has for each."""
 
-    def tint(low: tuple[int, int, int], high: tuple[int, int, int]) -> Rgb:
+    def tint(ends: tuple[Rgb, Rgb], brightness: float = 1.0) -> Rgb:
         mix = rng.random()
-        r, g, b = (int(light * (a + (c - a) * mix)) for a, c in zip(low, high, strict=True))
+        r, g, b = (int(brightness * (a + (c - a) * mix)) for a, c in zip(*ends, strict=True))
         return r, g, b
 
-    haze = tint((196, 204, 212), (222, 220, 214))
     return Palette(
-        grass=tint((84, 110, 58), (128, 122, 78)),
-        asphalt=tint((74, 76, 80), (104, 102, 100)),
-        pavement=tint((140, 138, 134), (166, 158, 148)),
-        sky=tint((96, 146, 206), (170, 186, 204)),
-        haze=haze,
+        grass=tint(town.ground),
+        asphalt=tint(town.asphalt, weather.wet),
+        pavement=tint(town.pavement, (1.0 + weather.wet) / 2),
     )
 
 

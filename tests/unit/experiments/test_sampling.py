@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.sampling import StepBatches, global_batch, rank_batches, rank_share
+from experiments.sampling import (
+    StepBatches,
+    effective_steps,
+    global_batch,
+    rank_batches,
+    rank_share,
+)
+from experiments.settings import DataConfig, ExperimentConfig, TrainerConfig
 from launcher.topology import split_batch
 
 counts = st.integers(1, 60)
@@ -60,3 +67,33 @@ def test_another_seed_gives_another_order() -> None:
 def test_validation_shares_cover_all_samples_once(num_samples: int, ranks: int) -> None:
     shares = [rank_share(num_samples, rank, ranks).tolist() for rank in range(ranks)]
     assert sorted(i for share in shares for i in share) == list(range(num_samples))
+
+
+def budget(kind: str, steps: int = 100) -> ExperimentConfig:
+    return ExperimentConfig(
+        data=DataConfig(budget=kind), trainer=TrainerConfig(max_steps=steps, batch_size=8)
+    )
+
+
+def test_equal_steps_are_the_same_at_every_label_fraction() -> None:
+    assert [effective_steps(budget("steps"), n, 85_109) for n in (1, 8_511, 85_109)] == [100] * 3
+
+
+def test_equal_epochs_shrink_with_the_labels_and_leave_at_least_one_step() -> None:
+    found = [effective_steps(budget("epochs"), n, 85_109) for n in (1, 8_511, 42_555, 85_109)]
+    assert found == [1, 11, 51, 100]
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 10_000))
+def test_equal_epochs_are_rounded_up_by_less_than_a_step(
+    labelled: int, others: int, steps: int
+) -> None:
+    available = labelled + others
+    found = effective_steps(budget("epochs", steps), labelled, available)
+    assert 0 <= found * available - steps * labelled < available
+
+
+@pytest.mark.parametrize("labelled", [0, 11])
+def test_counts_that_are_no_part_of_a_whole_are_an_error(labelled: int) -> None:
+    with pytest.raises(ValueError, match="of 10 available"):
+        effective_steps(budget("steps"), labelled, 10)

@@ -33,7 +33,7 @@ class Job:
             raise self.error
         return self.facts_
 
-    def account(self, since_s: float | None) -> Account | None:
+    def account(self, since_s: float | None, restart: int) -> Account | None:
         return None
 
     def nodes(self, partition: str) -> list[tuple[str, float]]:
@@ -146,6 +146,39 @@ def test_a_job_that_slurm_has_requeued_is_left_alone(run_dir: Path) -> None:
     verdict = concluded(run_dir, job)
     assert (verdict.outcome, verdict.action, job.done) == ("node_failure", "none", [])
     assert verdict.note == "SLURM has requeued it"
+
+
+def test_a_requeue_by_hand_is_not_held_against_the_node(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lease.Lease(attempt="001-000", job_id="5", time="2026-01-01T00:00:00+00:00")
+    lease.take(run_dir, held, has_ended=lambda _: True, waiting=lambda _: None)
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    verdict = concluded(run_dir, Job(replace(RUNNING, restarts=1)))
+    assert (verdict.outcome, verdict.action) == ("preempted", "none")
+    assert not (run_dir.parent / "nodes").exists()
+
+
+def test_what_slurm_said_before_the_first_life_made_its_mark_counts_for_it(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "5_0_log.out"
+    said = "slurmstepd: error: *** JOB 5 ON gl001 CANCELLED AT now DUE TO JOB REQUEUE ***\n"
+    held = lease.Lease(
+        attempt="001-001", job_id="5", time="2026-01-01T00:00:00+00:00", log=str(log)
+    )
+    lease.take(run_dir, held, has_ended=lambda _: True, waiting=lambda _: None)
+
+    def lives() -> list[bool]:
+        names = ("001-000", "001-001")
+        found = [gathering.from_files(run_dir, submission(), name) for name in names]
+        return ["REQUEUE" in gathering.from_log(one, run_dir).log for one in found]
+
+    log.write_text(f"{said}{gathering.MARK} 001-000, job 5\n{gathering.MARK} 001-001, job 5\n")
+    assert lives() == [True, False]
+    log.write_text(f"{said}{gathering.MARK} 001-001, job 5\n")
+    assert lives() == [True, False]
 
 
 def test_memory_is_changed_and_kept_for_the_next_lives(run_dir: Path) -> None:

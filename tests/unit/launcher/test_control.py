@@ -85,7 +85,7 @@ def test_a_job_that_slurm_has_forgotten_is_none(say: Say) -> None:
 def test_accounts_that_are_off_are_asked_once(say: Say, tmp_path: Path) -> None:
     say('echo "Slurm accounting storage is disabled" >&2; exit 1')
     with pytest.raises(SubmissionError, match="sacct: Slurm accounting storage is disabled"):
-        JobControl(job_id="5").account(None)
+        JobControl(job_id="5").account(None, 0)
     assert len(told(tmp_path)) == 1
 
 

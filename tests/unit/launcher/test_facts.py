@@ -61,21 +61,26 @@ def test_the_memory_of_a_job_that_waits_is_what_it_asked_for() -> None:
 
 
 def test_the_accounts_of_a_life_are_those_of_the_time_when_it_was_under_way() -> None:
-    first = parse_account(ACCOUNTS, local_s("2026-11-21T06:51:11"))
+    first = parse_account(ACCOUNTS, local_s("2026-11-21T06:51:11"), 0)
     assert first is not None
     assert first.state == "REQUEUED"
     assert first.steps["0"] == ("OUT_OF_MEMORY", "0:125")
-    last = parse_account(ACCOUNTS, None)
+    last = parse_account(ACCOUNTS, local_s("2026-11-21T06:53:30"), 1)
     assert last is not None
     assert (last.state, last.nodes) == ("CANCELLED by 20001", ("gl002", "gl003"))
     assert set(last.steps) == {"batch"}
-    assert parse_account(ACCOUNTS, local_s("2026-11-21T07:00:00")) is None
-    assert parse_account("", None) is None
+    assert parse_account(ACCOUNTS, local_s("2026-11-21T07:00:00"), 1) is None
+
+
+def test_a_life_that_never_said_when_it_began_is_found_in_the_accounts_by_its_number() -> None:
+    states = [parse_account(ACCOUNTS, None, restart) for restart in (0, 1, 2)]
+    assert [state and state.state for state in states] == ["REQUEUED", "CANCELLED by 20001", None]
+    assert parse_account("", None, 0) is None
 
 
 def test_a_job_that_was_cancelled_before_it_began_is_cancelled() -> None:
     text = "7|CANCELLED by 20001|0:0|None|2026-11-21T06:54:00|None assigned\n"
-    account = parse_account(text, None)
+    account = parse_account(text, None, 0)
     assert account is not None
     assert (account.state, account.nodes) == ("CANCELLED by 20001", ())
 

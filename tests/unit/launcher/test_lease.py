@@ -54,6 +54,11 @@ def test_the_next_life_takes_over_from_one_that_is_over(run_dir: Path) -> None:
     assert [path.name for path in (run_dir / "attempts").iterdir()] == [".lease.000003"]
 
 
+def test_a_life_that_never_took_the_run_is_not_waited_for(tmp_path: Path) -> None:
+    lease.end(tmp_path, "001-000", waiting=lambda who: pytest.fail(f"waits for {who}"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_while_slurm_says_that_another_job_runs_it_has_the_folder(run_dir: Path) -> None:
     take(run_dir, of("001-000"), ended=None)
     with pytest.raises(TakenError, match=r"attempt 001-000 .*\(job 1\) still lives"):

@@ -79,6 +79,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("preempted", {"job": None, "log": job_line("PREEMPTION")}),
     ("preempted", {"job": replace(RUNNING, restarts=1), "record": stopped("SIGTERM")}),
     ("preempted", {"job": replace(RUNNING, restarts=1), "log": job_line("JOB REQUEUE")}),
+    ("preempted", {"job": replace(RUNNING, restarts=1), "account": Account(state="REQUEUED")}),
+    ("preempted", {"job": replace(RUNNING, restarts=1), "is_inside": True}),
     ("node_failure", {"job": replace(RUNNING, state="NODE_FAIL")}),
     ("node_failure", {"account": Account(state="NODE_FAIL")}),
     ("node_failure", {"log": job_line("NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS")}),
@@ -100,6 +102,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
         "hang",
         {"alarm": Alarm(rank=0, time="", outcome="hang", error="no step", text="", missing=[])},
     ),
+    # a call held the interpreter: only a timer could end the rank
+    ("hang", {"fused": (1,), "record": SILENT_END, "log": KILLED}),
     ("rendezvous", {"record": failed("rendezvous")}),
     ("launch_failure", {}),
     ("launch_failure", {"log": "srun: error: Unable to create step for job 5: Invalid"}),
@@ -118,16 +122,33 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("preempted", {"job": replace(RUNNING, is_preempted=True), "record": failed("crash")}),
     ("host_oom", {"log": STEP_OOM, "record": failed("task_error", "RuntimeError: worker died")}),
     ("host_oom", {"log": f"{KILLED}\n{STEP_OOM}", "record": failed("crash")}),
-    ("gpu_oom", {"record": failed("crash"), "failures": {2: failed("gpu_oom", after_min=11)}}),
+    ("gpu_oom", {"record": failed("crash"), "others": {2: failed("gpu_oom", after_min=11)}}),
     (
         "disk_full",
         {
             "record": failed("task_error", after_min=11),
-            "failures": {2: failed("disk_full", after_min=10)},
+            "others": {2: failed("disk_full", after_min=10)},
         },
     ),
     ("task_error", {"record": failed("task_error", stop_signal="SIGTERM"), "log": KILLED}),
     ("task_error", {"job": replace(RUNNING, restarts=1), "record": failed("task_error")}),
+    # a rank of a requeued life that failed only when it was asked to stop
+    (
+        "preempted",
+        {
+            "job": replace(RUNNING, restarts=1),
+            "record": failed("task_error", "E: worker killed", stop_signal="SIGTERM"),
+        },
+    ),
+    (
+        "task_error",
+        {
+            "job": replace(RUNNING, restarts=1),
+            "record": stopped("SIGTERM"),
+            "others": {1: failed("task_error")},
+        },
+    ),
+    ("node_failure", {"job": replace(RUNNING, restarts=1), "is_inside": True, "away": ("gl002",)}),
     # SIGTERM alone decides nothing
     ("crash", {"record": stopped("SIGTERM")}),
     ("crash", {"record": stopped("SIGTERM"), "log": KILLED}),
@@ -242,8 +263,8 @@ def test_a_run_is_completed_unless_another_rank_failed() -> None:
     assert evidence(record=done).is_completed
     of_two = record(outcome="completed", world_size=2)
     assert not evidence(record=of_two).is_completed  # rank 1 was cut off without a word
-    assert evidence(record=of_two, failures={1: failed("completed")}).is_completed
-    assert not evidence(record=of_two, failures={1: failed(None)}).is_completed
-    other = evidence(record=done, failures={1: failed("task_error")})
+    assert evidence(record=of_two, others={1: failed("completed")}).is_completed
+    assert not evidence(record=of_two, others={1: failed(None)}).is_completed
+    other = evidence(record=done, others={1: failed("task_error")})
     assert not other.is_completed
     assert classify(other).outcome == "task_error"

@@ -19,7 +19,14 @@ SAME, OTHER = "config-now", "config-before"
 
 
 def wanted(key: str = "k", **changes: Any) -> Any:
-    fields = {"key": key, "name": f"run {key}", "shape": SHAPE, "requires": {}, **changes}
+    fields = {
+        "key": key,
+        "name": f"run {key}",
+        "shape": SHAPE,
+        "requires": {},
+        "is_followed": False,
+        **changes,
+    }
     return SimpleNamespace(**fields)
 
 
@@ -200,3 +207,22 @@ def test_runs_stay_in_the_order_in_which_they_were_wanted() -> None:
     runs = chain()
     plan = plan_of(runs, [known("new", run.key) for run in runs])
     assert [row.run.key for row in plan.rows] == ["encoder", "train", "evaluate", "other"]
+
+
+@pytest.mark.parametrize("state", ["new", "held", "failed", "cancelled"])
+@pytest.mark.parametrize("rules", [RETRY, FORCE])
+def test_a_run_of_another_study_is_never_sent_and_blocks_who_needs_it(
+    state: RunState, rules: Rules
+) -> None:
+    theirs = wanted("theirs", is_followed=True)
+    ours = wanted("ours", requires={"train": theirs})
+    plan = plan_of([theirs, ours], [known(state, "theirs"), known("new", "ours")], rules)
+    assert [row.action for row in plan.rows] == ["blocked", "blocked"]
+
+
+@pytest.mark.parametrize("state", ["completed", "running", "pending", "waiting"])
+def test_a_run_of_another_study_that_completes_is_followed(state: RunState) -> None:
+    theirs = wanted("theirs", is_followed=True)
+    ours = wanted("ours", requires={"train": theirs})
+    plan = plan_of([theirs, ours], [known(state, "theirs"), known("new", "ours")])
+    assert [row.action for row in plan.rows] == ["keep", "submit"]

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from launcher import files, snapshot, store, ui
+from launcher import files, measures, preflight, snapshot, store, ui
 from launcher.compose import WantedRun
 from launcher.errors import LauncherError, StoreError
 from launcher.hydra_config import pickled
+from launcher.measures import Measure
 from launcher.records import BatchRecord, RunEntry, StudyRecord
 from launcher.scheduler.client import QueuedJob
+from launcher.scheduler.local import LocalScheduler
 from launcher.scheduler.slurm import SlurmScheduler
 from launcher.settings import StudyLauncherConf
 from launcher.snapshot import Snapshot
@@ -42,6 +44,7 @@ def run_of(study: Path, key: str) -> WantedRun:
         pickle=pickled(OmegaConf.create({"x": key, "hydra": {}})),
         settings=StudyLauncherConf(),
         shape=SHAPE,
+        profile_dir=study / "profiles" / "p",
     )
 
 
@@ -168,3 +171,42 @@ def test_a_damaged_study_refuses_the_command(study: Path) -> None:
     (study / "study.json").write_text(json.dumps([]))
     with pytest.raises(StoreError):
         wanting(study, "a").plan()
+
+
+def test_the_task_is_loaded_on_its_own_only_for_a_cluster_and_code_that_is_new(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[object] = []
+
+    def subject_of(submission: Submission, runs: object, task: object) -> list[object]:
+        loaded.append(task)
+        return []
+
+    monkeypatch.setattr(preflight, "subject_of", subject_of)
+    monkeypatch.setattr(preflight, "inspect", lambda _: [])
+    submission = wanting(study, "a")
+    submission.check([], len)
+    (study / "code" / "c0de").mkdir(parents=True)
+    submission.check([], len)
+    local = replace(submission, scheduler=LocalScheduler(folder=study), scheduler_name="local")
+    (study / "code" / "c0de").rmdir()
+    local.check([], len)
+    assert loaded == [len, None, None]
+
+
+def test_what_earlier_runs_took_is_read_once_for_a_command_and_anew_for_the_next(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def remembered(profile_dir: Path) -> list[Measure]:
+        read.append(profile_dir)
+        return []
+
+    monkeypatch.setattr(measures, "remembered", remembered)
+    submission = wanting(study, "a")
+    for _ in range(2):
+        seen = preflight.subject_of(submission, submission.wanted, None)
+        for run in [*seen.runs, *seen.runs]:
+            assert seen.measures(run) == []
+    assert read == [study / "profiles" / "p"] * 2

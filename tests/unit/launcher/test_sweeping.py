@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import settings
 from launcher.hydra_config import shared_store
 from launcher.sweeping import SweepConfigs
-from tests.programs import PLAIN_PROJECT, REPOSITORY
+from tests.programs import PLAIN_PROJECT
+from tests.unit.composing import OURS, prepared
 
-settings.register()
-OURS, PLAIN = REPOSITORY / "conf", PLAIN_PROJECT / "conf"
-
-
-@functools.cache
-def _prepared(conf: Path, *command: str) -> tuple[Any, DictConfig]:
-    with shared_store(), initialize_config_dir(str(conf), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        master = hydra.compose_config("config", list(command), RunMode.MULTIRUN)
-        return hydra.config_loader, master
+PLAIN = PLAIN_PROJECT / "conf"
 
 
 @contextmanager
 def sweep(conf: Path, *command: str) -> Iterator[tuple[Any, DictConfig]]:
     """The config loader and the master config of one Hydra command."""
     with shared_store():
-        yield _prepared(conf, *command)
+        yield prepared(conf, *command)
 
 
 def everything(config: DictConfig) -> dict[str, Any]:

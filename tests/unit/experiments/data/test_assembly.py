@@ -24,7 +24,7 @@ def test_parts_share_no_log(splits: Splits) -> None:
 
 
 def test_the_label_fraction_shrinks_training_only(small_world: DataConfig, splits: Splits) -> None:
-    part = datasets(replace(small_world, fraction=0.3))
+    part = datasets(replace(small_world, fraction=0.3, allow_empty_strata=True))
     assert set(part.train.tolist()) < set(splits.train.tolist())
     assert part.train_tokens_sha256 != splits.train_tokens_sha256
     assert part.test_tokens_sha256 == splits.test_tokens_sha256

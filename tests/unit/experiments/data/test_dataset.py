@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from experiments.data.dataset import FrameDataset, PlanningDataset
 from experiments.data.decoded import DecodedSensors
 from experiments.settings import DataConfig
 from launcher.errors import ConfigError
-from tests.unit.experiments.data.worlds import open_copy, sensor_file
+from tests.unit.experiments.data.worlds import edit_log, first_log, open_copy, sensor_file
 
 
 def test_items_hold_tensors_of_the_stated_types(splits: Splits) -> None:
@@ -35,7 +36,9 @@ def test_the_index_leads_back_to_the_source(splits: Splits) -> None:
     dataset = PlanningDataset(splits.source, splits.test, [])
     assert [int(dataset[n]["index"]) for n in range(len(dataset))] == splits.test.tolist()
     last = dataset[len(dataset) - 1]
-    assert torch.equal(last["trajectory"], torch.from_numpy(splits.source.future[splits.test[-1]]))
+    assert torch.equal(
+        last["trajectory"], torch.from_numpy(splits.source.future[splits.test[-1]].copy())
+    )
 
 
 def test_decoding_ahead_changes_nothing(splits: Splits) -> None:
@@ -103,3 +106,38 @@ def test_another_size_is_decoded_anew(tmp_path: Path) -> None:
     sizes = [DataConfig(image_hw=(32, 128)), DataConfig(image_hw=(64, 128))]
     folders = {DecodedSensors.of(config, tmp_path / "synthetic-1").folder for config in sizes}
     assert len(folders) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ego2global_translation", [np.nan, 0.0, 0.0]),
+        ("ego2global_rotation", [1.0, 0.0, 0.0, np.inf]),
+        ("ego_dynamic_state", [np.inf, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_labels_that_are_not_finite_are_refused_with_their_frame(
+    recorded: DataConfig, key: str, value: list[float]
+) -> None:
+    tokens: list[str] = []
+
+    def spoil(frames: list[dict[str, Any]]) -> None:
+        frames[6][key] = np.array(value)
+        tokens.append(frames[6]["token"])
+
+    edit_log(first_log(recorded), spoil)
+    with pytest.raises(DataError, match="not finite") as caught:
+        open_copy(recorded)
+    assert tokens[0] in caught.value.message
+
+
+def test_targets_come_beside_decoded_sensors(splits: Splits) -> None:
+    dataset = PlanningDataset(
+        splits.source, splits.val, ["image"], cache_decoded=True, targets={"agents"}
+    )
+    item = dataset[0]
+    assert set(item) == {
+        "image", "agent_states", "agent_labels", "status", "trajectory", "index",
+    }  # fmt: skip
+    item["agent_states"].fill_(7.0)
+    assert not bool((dataset[0]["agent_states"] == 7.0).any())

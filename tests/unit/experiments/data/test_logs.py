@@ -82,6 +82,60 @@ def test_a_missing_key_is_named(recorded: DataConfig) -> None:
         frame_table(path, read_log(path))
 
 
+def test_a_log_of_another_version_of_the_format_is_refused_with_what_it_lacks(
+    recorded: DataConfig,
+) -> None:
+    """OpenScene's raw metadata has neither commands nor routes; NAVSIM has added them."""
+    path = first_log(recorded)
+
+    def age(frames: list[dict[str, Any]]) -> None:
+        for frame in frames:
+            del frame["driving_command"], frame["roadblock_ids"]
+
+    edit_log(path, age)
+    with pytest.raises(DataError, match="another version of the format") as caught:
+        open_copy(recorded)
+    assert "frame 0 has no `roadblock_ids`, `driving_command`" in str(caught.value)
+    assert path.name in str(caught.value)
+
+
+WRONG_KINDS = [
+    ({"token": 81985529216486895}, "token of frame 2 .* is not text"),
+    ({"timestamp": 1.5}, r"no whole number of microseconds: 1\.5"),
+    ({"ego_dynamic_state": ["fast", 0, 0, 0]}, "does not have OpenScene's form"),
+    ({"ego_dynamic_state": [1.0, 0.0]}, "does not have OpenScene's form"),
+    ({"ego2global_rotation": [1.0, 0.0, 0.0]}, "does not have OpenScene's form"),
+    ({"driving_command": "left"}, "does not have OpenScene's form"),
+    ({"roadblock_ids": None}, "does not have OpenScene's form"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG_KINDS)
+def test_a_value_of_another_type_is_refused(
+    recorded: DataConfig, values: dict[str, Any], message: str
+) -> None:
+    path = first_log(recorded)
+    edit_log(path, lambda frames: frames[2].update(values))
+    with pytest.raises(DataError, match=message) as caught:
+        open_copy(recorded)
+    assert path.name in str(caught.value)
+
+
+def test_states_of_another_length_in_all_frames_are_refused(recorded: DataConfig) -> None:
+    """Those of an even number of frames could be taken for half as many of the right length."""
+    path = first_log(recorded)
+    edit_log(path, lambda frames: [f.update(ego_dynamic_state=[1.0, 0.0]) for f in frames])
+    with pytest.raises(DataError, match="does not have OpenScene's form"):
+        open_copy(recorded)
+
+
+def test_a_frame_that_is_no_table_is_refused(recorded: DataConfig) -> None:
+    path = first_log(recorded)
+    edit_log(path, lambda frames: frames.__setitem__(1, ["a", "list"]))  # type: ignore[call-overload]
+    with pytest.raises(DataError, match=r"frame 1 of the log .* is a list"):
+        open_copy(recorded)
+
+
 def test_a_hole_in_the_recording_is_refused(recorded: DataConfig) -> None:
     path = first_log(recorded)
     edit_log(path, lambda frames: frames.pop(7))

@@ -138,7 +138,7 @@ def test_traffic_covers_five_seconds(splits: Splits) -> None:
     assert np.unique(splits.source.boxes(0).step).tolist() == list(range(11))
 
 
-def test_a_missing_camera_file_is_named(recorded: DataConfig) -> None:
+def test_trap_a_missing_camera_is_an_error_not_an_empty_image(recorded: DataConfig) -> None:
     source = open_copy(recorded)
     path = sensor_file(recorded, 3, "CAM_R0")
     path.unlink()
@@ -152,6 +152,14 @@ def test_a_truncated_camera_file_is_named(recorded: DataConfig) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=path.name):
         open_copy(recorded).load(0, IMAGE)
+
+
+def test_a_truncated_point_cloud_is_named(recorded: DataConfig) -> None:
+    frame = read_log(first_log(recorded))[3]
+    path = Path(recorded.root) / "sensor_blobs" / frame["lidar_path"]
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(DataError, match=path.name):
+        open_copy(recorded).load(0, LIDAR)
 
 
 def test_a_missing_point_cloud_is_named(recorded: DataConfig) -> None:

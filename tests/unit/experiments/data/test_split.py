@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from experiments.data.split import (
     drive_of,
-    label_fraction,
     split_logs,
     stratified_order,
     tokens_sha256,
@@ -20,58 +19,12 @@ strata = st.dictionaries(
     min_size=1,
     max_size=60,
 )
-fractions = st.floats(0.001, 1.0)
-
-
-@given(strata, fractions, fractions, seeds)
-def test_smaller_fractions_lie_within_larger_ones(
-    logs: dict[str, str], one: float, other: float, seed: int
-) -> None:
-    low, high = sorted((one, other))
-    small, large = label_fraction(logs, low, seed), label_fraction(logs, high, seed)
-    assert set(small) <= set(large) <= set(logs)
-    assert small
-
-
-@given(strata, seeds)
-def test_all_labels_are_all_logs(logs: dict[str, str], seed: int) -> None:
-    assert label_fraction(logs, 1.0, seed) == tuple(sorted(logs))
 
 
 @given(strata, seeds)
 def test_order_does_not_depend_on_the_order_of_files(logs: dict[str, str], seed: int) -> None:
     backwards = dict(reversed(logs.items()))
     assert stratified_order(logs, seed) == stratified_order(backwards, seed)
-
-
-@pytest.mark.parametrize(
-    ("count", "fraction", "expected"), [(30, 0.1, 3), (39, 0.1, 4), (5, 0.01, 1)]
-)
-def test_fractions_round_up_to_whole_logs(count: int, fraction: float, expected: int) -> None:
-    logs = {f"log-{n}": "a" for n in range(count)}
-    assert len(label_fraction(logs, fraction, 0)) == expected
-
-
-def test_subset_seed_draws_another_subset() -> None:
-    logs = {f"log-{n}": "a" for n in range(40)}
-    assert label_fraction(logs, 0.25, 0) != label_fraction(logs, 0.25, 1)
-
-
-def test_every_prefix_mixes_the_strata() -> None:
-    logs = {f"log-{n:02d}": "rare" if n < 10 else "common" for n in range(40)}
-    chosen = label_fraction(logs, 0.2, 0)
-    assert sum(logs[name] == "rare" for name in chosen) == 2
-
-
-@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01, float("nan")])
-def test_a_fraction_out_of_range_is_refused(fraction: float) -> None:
-    with pytest.raises(ConfigError, match=r"data\.fraction"):
-        label_fraction({"log": "a"}, fraction, 0)
-
-
-def test_a_fraction_of_no_logs_is_refused() -> None:
-    with pytest.raises(ConfigError, match="0 training logs"):
-        label_fraction({}, 0.5, 0)
 
 
 @given(st.integers(3, 80), seeds, st.floats(0.0, 0.3), st.floats(0.0, 0.3))

@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from shapely import Polygon
 
 from experiments.data import Splits, pcd, prepare
 from experiments.data.frames import wrap, yaw_of
 from experiments.data.logs import read_log
-from experiments.data.maps import read_map
+from experiments.data.maps import LAYERS, read_map
+from experiments.data.split import drive_of
 from experiments.data.synthetic.cameras import RENDERED, rig
 from experiments.data.synthetic.motion import STEPS_PER_FRAME
-from experiments.data.synthetic.openscene_log import LogContext, log_frames
+from experiments.data.synthetic.openscene_log import LogContext, log_frames, log_name
+from experiments.data.synthetic.towns import TOWNS
 from experiments.data.synthetic.world import World, build_world
 from experiments.settings import COMMANDS, DataConfig, SyntheticConfig
 
 CAMERAS = {f"CAM_{name}" for name in ("F0", "L0", "L1", "L2", "R0", "R1", "R2", "B0")}
-CONFIG = SyntheticConfig(seed=2, num_logs=20)
+CONFIG = SyntheticConfig(seed=2, num_logs=20, frames_per_log=40)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,72 @@ def test_lateral_acceleration_is_that_of_the_curve(
         np.testing.assert_allclose(turning, middle[:, 3], atol=0.35)
         strongest = max(strongest, float(np.abs(state[:, 3]).max()))
     assert strongest > 1.5
+
+
+def test_names_tell_the_drive_and_its_frames() -> None:
+    config = SyntheticConfig(seed=4, num_logs=6, frames_per_log=20, logs_per_drive=3)
+    names = [log_name(config, number) for number in range(6)]
+    assert names[:4] == [
+        "synthetic-4-0000_00000_00019",
+        "synthetic-4-0000_00260_00279",
+        "synthetic-4-0000_00520_00539",
+        "synthetic-4-0001_00000_00019",
+    ]
+    assert [drive_of(name) for name in names] == ["synthetic-4-0000"] * 3 + ["synthetic-4-0001"] * 3
+
+
+def test_chunks_of_a_drive_follow_each_other_in_time() -> None:
+    config = SyntheticConfig(seed=4, num_logs=2, frames_per_log=16, logs_per_drive=2)
+    first, second = (build_world(config, number) for number in range(2))
+    times = []
+    for world in (first, second):
+        ego = world.layout.ego.at(world.story.ego.s[::STEPS_PER_FRAME])
+        context = LogContext(config, world, ego, np.array([4e5, 4e6, 2.0]))
+        times.append([frame["timestamp"] for frame in log_frames(context, rig((45, 80)))])
+    assert times[1][0] - times[0][-1] > 60_000_000
+    assert times[1][-1] - times[0][0] < 86_400_000_000
+
+
+def test_lights_are_logged_as_their_lamps_show(
+    drives: list[tuple[World, list[dict[str, Any]]]],
+) -> None:
+    reds = 0
+    for world, frames in drives:
+        light = world.story.light
+        ids = {area.id for area in world.layout.areas if area.layer == "lane_connector"}
+        for n, frame in enumerate(frames):
+            if light is None:
+                assert frame["traffic_lights"] == []
+                continue
+            ((connector, is_red),) = frame["traffic_lights"]
+            assert connector in ids
+            assert is_red == (light.colour_at(n * 0.5) == "red")
+            reds += is_red
+    assert reds > 20
+
+
+def test_the_city_is_the_town(splits: Splits) -> None:
+    assert set(splits.source.index.cities) <= {town.name for town in TOWNS}
+    assert len(splits.source.index.cities) == len(TOWNS)
+
+
+def test_maps_have_pavements_crossings_and_stop_lines(
+    drives: list[tuple[World, list[dict[str, Any]]]],
+) -> None:
+    layers: set[str] = set()
+    for world, _ in drives:
+        drivable = world.layout.drivable.buffer(0.05)
+        for area in world.layout.areas:
+            polygon = Polygon(area.ring)
+            assert polygon.is_valid
+            layers.add(area.layer)
+            if area.layer == "walkway":
+                assert polygon.intersection(world.layout.drivable).area < 0.02 * polygon.area
+            if area.layer in ("crosswalk", "stop_line"):
+                assert drivable.covers(polygon)
+        walks = {area.layer for area in world.layout.areas}
+        assert "walkway" in walks
+    assert layers == set(LAYERS)
 
 
 def test_maps_lead_along_the_route(splits: Splits, small_world: DataConfig) -> None:

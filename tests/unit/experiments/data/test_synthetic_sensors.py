@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 from experiments.data.frames import corners, to_local
+from experiments.data.images import stitch
 from experiments.data.synthetic.actors import Actor
-from experiments.data.synthetic.cameras import Camera, rig
+from experiments.data.synthetic.cameras import RENDERED, Camera, rig
+from experiments.data.synthetic.corridor import corridor
 from experiments.data.synthetic.ground_view import view_ground
 from experiments.data.synthetic.layout import Layout
 from experiments.data.synthetic.lidar import scan
-from experiments.data.synthetic.mesh import Box, Thing, build_mesh, thing_of
+from experiments.data.synthetic.lights import LightColour
+from experiments.data.synthetic.mesh import Box, Thing, build_mesh
 from experiments.data.synthetic.render import Body, Renderer
+from experiments.data.synthetic.shapes import thing_of
+from experiments.data.synthetic.signals import heads
 from experiments.data.synthetic.texture import Ground, Palette, paint_ground
+from experiments.data.synthetic.towns import TOWNS
+from experiments.data.synthetic.weather import SUN, WEATHERS, Weather
 from experiments.data.synthetic.world import build_world
 from experiments.settings import SyntheticConfig
 
-PALETTE = Palette(
-    grass=(0, 160, 0), asphalt=(60, 60, 60), pavement=(120, 120, 120), sky=(0, 0, 200),
-    haze=(200, 200, 255),
-)  # fmt: skip
+PALETTE = Palette(grass=(90, 100, 84), asphalt=(60, 60, 60), pavement=(120, 120, 120))
 PURE: tuple[tuple[int, int, int], ...] = ((255, 0, 255),)
+CAR = Actor(
+    "vehicle", (4.5, 1.8, 1.5), (40, 40, 40), np.zeros((1, 3)), np.zeros(1), np.zeros(1),
+    np.zeros(1),
+)  # fmt: skip
+GRID = TOWNS[1]
+AHEAD = np.array([[10.0, 0.0, 0.0]])
 
 
 def project(camera: Camera, points: np.ndarray) -> np.ndarray:
@@ -31,20 +43,29 @@ def project(camera: Camera, points: np.ndarray) -> np.ndarray:
     return pixels[:, :2] / pixels[:, 2:]
 
 
+def body(poses: np.ndarray, *, braking: bool = False, blinks: float = 0.0) -> Body:
+    """Return things at `poses`, seen by an ego that heads east."""
+    count = len(poses)
+    return Body(poses, np.full(count, braking), np.full(count, blinks), 0.0)
+
+
+def shoot(camera: Camera, things: list[Thing], where: Body, weather: Weather = SUN) -> np.ndarray:
+    """Return what `camera` sees of things on a road."""
+    layout, ground = road()
+    renderer = Renderer((camera,), ground, weather, build_mesh(things))
+    images = renderer.render(np.random.default_rng(0), layout.ego.at(40.0), where)
+    return np.asarray(images[camera.name]).astype(int)
+
+
+@cache
 def road() -> tuple[Layout, Ground]:
-    config = SyntheticConfig(seed=11)
-    worlds = (build_world(config, number) for number in range(10))
-    world = next(world for world in worlds if world.layout.kind == "curve")
-    ground = paint_ground(np.random.default_rng(0), world.layout, PALETTE, world.reach())
-    return world.layout, ground
+    layout = corridor(np.random.default_rng(5), GRID, "curve", 150.0, lit=False, merges=False)
+    reach = layout.ego.at(np.arange(20.0, 200.0, 5.0))[:, :2]
+    return layout, paint_ground(np.random.default_rng(0), layout, PALETTE, reach)
 
 
 def photograph(thing: Thing, pose: np.ndarray, name: str, hw: tuple[int, int]) -> np.ndarray:
-    camera = rig(hw)[name]
-    layout, ground = road()
-    renderer = Renderer((camera,), ground, PALETTE, build_mesh([thing]))
-    body = Body(pose[None], np.zeros(1, bool), 0.0)
-    return np.asarray(renderer.render(layout.ego.at(40.0), body)[name]).astype(int)
+    return shoot(rig(hw)[name], [thing], body(pose[None]))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +99,9 @@ def test_paint_on_the_road_appears_where_the_map_has_it() -> None:
     ego = path.at(float(s))
     assert abs(ego[2]) > 0.5
     mesh = build_mesh([Thing((Box(0.0, 0.0, 0.0, (1.0, 1.0, 1.0), PURE),))])
-    body = Body(np.array([[1e5, 0.0, 0.0]]), np.zeros(1, bool), float(ego[2]))
-    image = np.asarray(Renderer((camera,), ground, PALETTE, mesh).render(ego, body)["CAM_F0"])
+    nobody = Body(np.array([[1e5, 0.0, 0.0]]), np.zeros(1, bool), np.zeros(1), float(ego[2]))
+    renderer = Renderer((camera,), ground, SUN, mesh)
+    image = np.asarray(renderer.render(np.random.default_rng(0), ego, nobody)["CAM_F0"])
     own = next(area for area in layout.areas if area.id == "rb-own")
     border = own.ring[len(own.ring) // 2 :]
     local = to_local(np.c_[border, np.zeros(len(border))], ego)
@@ -94,7 +116,7 @@ def test_paint_on_the_road_appears_where_the_map_has_it() -> None:
 
 def test_the_ground_under_a_pixel_projects_back_to_its_middle() -> None:
     camera = rig((90, 160))["CAM_L0"]
-    view = view_ground(camera, road()[1])
+    view = view_ground(camera, road()[1], SUN)
     pixels = project(camera, np.stack([view.x, view.y, np.zeros_like(view.x)], axis=-1))
     rows, columns = np.mgrid[view.rows : 90, 0:160]
     expected = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=-1)
@@ -105,27 +127,83 @@ def test_nearer_things_hide_farther_ones() -> None:
     near = Thing((Box(0.0, 0.0, 0.0, (1.0, 3.0, 3.0), ((255, 0, 0),)),))
     far = Thing((Box(0.0, 0.0, 0.0, (1.0, 2.0, 2.0), ((0, 0, 255),)),))
     camera = rig((90, 160))["CAM_F0"]
-    layout, ground = road()
-    renderer = Renderer((camera,), ground, PALETTE, build_mesh([near, far]))
-    body = Body(np.array([[10.0, 0, 0], [20.0, 0, 0]]), np.zeros(2, bool), 0.0)
-    image = np.asarray(renderer.render(layout.ego.at(40.0), body)["CAM_F0"]).astype(int)
+    image = shoot(camera, [near, far], body(np.array([[10.0, 0, 0], [20.0, 0, 0]])))
     u, v = project(camera, np.array([[9.5, 0.0, 1.0]]))[0]
     assert image[int(v), int(u), 0] > 100 + image[int(v), int(u), 2]
 
 
 def test_brake_lights_light_up() -> None:
-    steps = np.zeros((1, 3))
-    car = Actor("vehicle", (4.5, 1.8, 1.5), (40, 40, 40), steps, np.zeros(1), np.zeros(1))
     camera = rig((180, 320))["CAM_F0"]
-    layout, ground = road()
-    renderer = Renderer((camera,), ground, PALETTE, build_mesh([thing_of(car)]))
     reds = []
     for braking in (False, True):
-        body = Body(np.array([[10.0, 0, 0]]), np.array([braking]), 0.0)
-        image = np.asarray(renderer.render(layout.ego.at(40.0), body)["CAM_F0"]).astype(int)
+        image = shoot(camera, [thing_of(CAR)], body(AHEAD, braking=braking))
         reds.append(int(((image[..., 0] > 190) & (image[..., 1] < 90)).sum()))
     assert reds[0] == 0
     assert reds[1] > 10
+
+
+def test_the_indicators_of_one_side_blink() -> None:
+    camera, middles = rig((180, 320))["CAM_F0"], []
+    for blinks in (1.0, -1.0):
+        image = shoot(camera, [thing_of(CAR)], body(AHEAD, blinks=blinks))
+        _, columns = np.nonzero((image[..., 0] > 190) & (np.abs(image[..., 1] - 165) < 30)
+                                & (image[..., 2] < 80))  # fmt: skip
+        assert len(columns) > 5
+        middles.append(columns.mean())
+    assert middles[0] < 155
+    assert middles[1] > 165
+
+
+def test_weathers_differ_in_what_one_sees() -> None:
+    """Night is dark, fog hides what is far, rain leaves streaks on a sky that has none."""
+    camera = rig((90, 160))["CAM_F0"]
+    wall = Thing((Box(0.0, 0.0, 0.0, (1.0, 30.0, 9.0), ((200, 30, 30),)),))
+    far = body(np.array([[60.0, 0.0, 0.0]]))
+    seen = {weather.name: shoot(camera, [wall], far, weather) for weather in WEATHERS}
+    redness = {name: image[36, 80, 0] - image[36, 80, 1] for name, image in seen.items()}
+    assert redness["sun"] > 50
+    assert redness["fog"] < 0.45 * redness["sun"]
+    assert seen["night"][:20].mean() < 40 < 0.5 * seen["sun"][:20].mean()
+    assert seen["rain"][:14].std(axis=1).mean() > 3 * seen["overcast"][:14].std(axis=1).mean()
+
+
+def test_at_night_headlights_show_the_road_and_lamps_shine() -> None:
+    camera, night = rig((90, 160))["CAM_F0"], WEATHERS[-1]
+    assert night.is_dark
+    dark, lit = (
+        shoot(camera, [thing_of(CAR, is_dark=is_dark)], body(AHEAD), night)
+        for is_dark in (False, True)
+    )
+    ground = dark[70:88, 60:100].mean()
+    beside = shoot(rig((90, 160))["CAM_L0"], [thing_of(CAR)], body(AHEAD), night)
+    assert ground > 2 * beside[70:88, :40].mean()
+    assert lit[..., 0].max() > 180 > dark[40:60, 60:100, 0].max()
+
+
+@pytest.mark.parametrize("colour", ["red", "yellow", "green"])
+def test_a_light_is_seen_in_the_smallest_picture(colour: LightColour) -> None:
+    """At scale=tiny, 48 x 192 pixels show from 25 m away what a light shows."""
+    worlds = (build_world(SyntheticConfig(seed=11), number) for number in range(40))
+    world = next(w for w in worlds if w.story.light is not None and w.layout.kind == "junction")
+    light = world.story.light
+    assert light is not None
+    ego = world.layout.ego.at(light.s - 25.0)
+    placed = heads(world.layout, light, colour)
+    where = np.array([to_local(head.pose, ego) for head in placed])
+    cameras = rig((90, 160))
+    left, front, right = (
+        shoot(cameras[name], [head.thing for head in placed], body(where)).astype(np.uint8)
+        for name in RENDERED
+    )
+    image = stitch([left, front, right], RENDERED, (48, 192)).transpose(1, 2, 0).astype(int)
+    red, green, blue = image[:30, 60:130].reshape(-1, 3).T
+    shows = {
+        "red": (red > 130) & (green < 0.6 * red) & (blue < 0.6 * red),
+        "yellow": (red > 130) & (green > 0.6 * red) & (blue < 0.6 * red),
+        "green": (green > 130) & (red < 0.7 * green) & (blue < 0.8 * green),
+    }
+    assert shows[colour].sum() >= 2
+    assert max(shows, key=lambda name: int(shows[name].sum())) == colour
 
 
 def test_a_thing_around_the_camera_is_clipped_not_smeared() -> None:

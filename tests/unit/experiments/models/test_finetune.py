@@ -62,10 +62,10 @@ def test_frozen_tokens_have_no_graph_but_feed_one() -> None:
     batch = tiny.batch(2)
     with torch.inference_mode():
         module(batch)
-    tokens = module.backbone(batch)
+    tokens = module.backbone(batch).tokens
     assert not tokens.requires_grad
     assert not tokens.is_inference()
-    module(batch).sum().backward()
+    module(batch).trajectory.sum().backward()
     assert all(p.grad is not None for p in module.head.parameters())
 
 
@@ -74,7 +74,7 @@ def test_frozen_backbone_moves_with_its_module() -> None:
     assert isinstance(module.backbone, FrozenBackbone)
     module.to(torch.float64)
     assert {p.dtype for p in module.backbone.inner.parameters()} == {torch.float64}
-    assert module.backbone(tiny.batch(1)).dtype == torch.float64
+    assert module.backbone(tiny.batch(1)).tokens.dtype == torch.float64
 
 
 @pytest.mark.parametrize("config", BOTH, ids=lambda c: c.name)

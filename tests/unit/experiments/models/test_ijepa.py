@@ -13,7 +13,7 @@ from launcher.errors import ConfigError
 from tests.unit.experiments.models import tiny
 
 
-def test_vit_huge_has_the_published_size() -> None:
+def test_vit_huge_saves_the_published_number_of_values() -> None:
     with torch.device("meta"):
         encoder = PatchEncoder(BackboneConfig(name="ijepa"), (224, 224))
     learned = sum(p.numel() for p in encoder.parameters())
@@ -26,7 +26,7 @@ def test_vit_huge_has_the_published_size() -> None:
 
 def test_every_patch_becomes_a_token() -> None:
     model = IJepaBackbone(tiny.ijepa(), image_hw=tiny.IMAGE_HW)
-    tokens = model.encode(tiny.batch(2))
+    tokens = model.encode(tiny.batch(2)).tokens
     assert model.spec.grid_hw == tiny.GRID_HW
     assert tokens.shape == (2, 64, 32)
     assert model.spec.sensors == {"image"}
@@ -40,7 +40,7 @@ def test_tokens_follow_the_image_row_by_row(row: int, column: int) -> None:
     changed = image.clone()
     changed[..., row * 12 : (row + 1) * 12, column * 12 : (column + 1) * 12] = 255
     with torch.no_grad():
-        difference = model.encode({"image": changed}) - model.encode({"image": image})
+        difference = model.encode({"image": changed}).tokens - model.encode({"image": image}).tokens
     assert difference.norm(dim=-1).argmax() == row * 16 + column
 
 
@@ -49,9 +49,18 @@ def test_visible_patches_are_picked_before_attention() -> None:
     image = tiny.batch(1)["image"]
     hidden = image.clone()
     hidden[..., 96:] = 0
-    left = torch.tensor([0, 3, 16, 17])
+    left = torch.tensor([[0, 3, 16, 17]])
     torch.testing.assert_close(encoder(image, left), encoder(hidden, left))
-    assert not torch.allclose(encoder(image)[:, left], encoder(image, left), atol=1e-3)
+    assert not torch.allclose(encoder(image)[:, left[0]], encoder(image, left), atol=1e-3)
+
+
+def test_each_image_shows_its_own_patches() -> None:
+    encoder = PatchEncoder(tiny.ijepa(), tiny.IMAGE_HW).eval()
+    images = tiny.batch(2)["image"]
+    visible = torch.tensor([[0, 5, 40], [7, 8, 63]])
+    together = encoder(images, visible)
+    for image, patches, tokens in zip(images, visible, together, strict=True):
+        torch.testing.assert_close(tokens, encoder(image[None], patches[None])[0])
 
 
 def test_pixels_are_standardised_with_imagenet_statistics() -> None:

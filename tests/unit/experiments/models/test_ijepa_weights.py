@@ -47,8 +47,8 @@ def test_round_trip_gives_the_features_of_the_named_encoder(
     batch = tiny.batch(2)
     target, context = pretrained.target_encoder(batch["image"]), pretrained.encoder(batch["image"])
     assert not torch.allclose(target, context, atol=1e-2)
-    assert torch.equal(load(weights, "target_encoder").encode(batch), target)
-    assert torch.equal(load(weights, "encoder").encode(batch), context)
+    assert torch.equal(load(weights, "target_encoder").encode(batch).tokens, target)
+    assert torch.equal(load(weights, "encoder").encode(batch).tokens, context)
 
 
 def test_spec_names_file_and_encoder(weights: Path) -> None:
@@ -68,9 +68,9 @@ def test_wrong_patch_is_refused_and_both_are_named(weights: Path) -> None:
 
 
 def test_wrong_depth_is_refused_with_the_names(weights: Path) -> None:
-    with pytest.raises(ConfigError, match=r"missing \['blocks.2.attn.proj.bias'"):
+    with pytest.raises(ConfigError, match=r"missing blocks.2.attn.proj.bias"):
         load(weights, config=tiny.ijepa(weights="pretrain", depth=3))
-    with pytest.raises(ConfigError, match=r"unexpected \['blocks.1.attn.proj.bias'"):
+    with pytest.raises(ConfigError, match=r"unexpected blocks.1.attn.proj.bias"):
         load(weights, config=tiny.ijepa(weights="pretrain", depth=1))
 
 
@@ -89,8 +89,70 @@ def test_file_without_the_named_encoder_is_refused(weights: Path) -> None:
 
 def test_code_in_a_file_is_never_run(weights: Path) -> None:
     torch.save({"target_encoder": {"module.norm.bias": Path("x")}}, weights)
-    with pytest.raises(Exception, match="Weights only load failed"):
+    with pytest.raises(ConfigError, match=r"cannot be read as plain weights: Weights only load"):
         load(weights)
+
+
+def test_checkpoint_of_a_planner_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+    torch.save({"pytorch-lightning_version": "2.5.0", "state_dict": {}}, path)
+    for layout in ("official", "timm", "huggingface"):
+        config = tiny.ijepa(weights=str(path), weights_format=layout, which="encoder")
+        with pytest.raises(ConfigError, match="is a checkpoint of a Lightning training"):
+            build_backbone(config, image_hw=tiny.IMAGE_HW, bev_px=64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_dtype_are_refused(weights: Path, dtype: torch.dtype) -> None:
+    content = torch.load(weights, weights_only=True)
+    part = content["target_encoder"]
+    part["module.norm.bias"] = part["module.norm.bias"].to(dtype)
+    torch.save(content, weights)
+    with pytest.raises(ConfigError, match=f"holds {dtype}; weights must be torch.float32"):
+        load(weights)
+
+
+def test_torn_and_missing_files_are_refused(weights: Path, tmp_path: Path) -> None:
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ConfigError, match="cannot be read as plain weights"):
+        load(weights)
+    with pytest.raises(ConfigError, match=r"there is no such file"):
+        load(tmp_path / "gone.pth.tar")
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    with pytest.raises(ConfigError, match="cannot be read as plain weights"):
+        load(tmp_path / "torn.safetensors")
+
+
+def test_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
+    torch.save([torch.zeros(2)], tmp_path / "list.pth")
+    with pytest.raises(ConfigError, match="holds list, not a state dict"):
+        load(tmp_path / "list.pth")
+
+
+def test_official_file_read_in_another_layout_is_refused(weights: Path) -> None:
+    for layout in ("timm", "huggingface"):
+        config = tiny.ijepa(weights=str(weights), weights_format=layout, which="encoder")
+        with pytest.raises(ConfigError, match=r"is no flat state dict: .*encoder") as refusal:
+            build_backbone(config, image_hw=tiny.IMAGE_HW, bev_px=64)
+        assert "weights_format" in str(refusal.value.hint)
+
+
+def test_files_of_before_archives_load_too(pretrained: IJepaPretraining, tmp_path: Path) -> None:
+    path = tmp_path / "old.pth.tar"
+    torch.save(official_checkpoint(pretrained), path, _use_new_zipfile_serialization=False)
+    batch = tiny.batch(1)
+    expected = pretrained.target_encoder(batch["image"])
+    assert torch.equal(load(path).encode(batch).tokens, expected)
+
+
+def test_file_named_in_the_config_needs_no_pretraining(
+    pretrained: IJepaPretraining, weights: Path
+) -> None:
+    batch = tiny.batch(1)
+    model = build_backbone(tiny.ijepa(weights=str(weights)), image_hw=tiny.IMAGE_HW, bev_px=64)
+    assert torch.equal(model.encode(batch).tokens, pretrained.target_encoder(batch["image"]))
+    assert model.describe() == {"weights": "official", "which": "target_encoder"}
 
 
 def test_square_grid_is_stretched_to_the_images_grid(tmp_path: Path) -> None:
@@ -111,9 +173,9 @@ def test_grid_of_the_same_size_but_another_form_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("config", "given", "message"),
     [
-        (tiny.transfuser(weights="pretrain"), True, "does not fit `backbone.name=transfuser`"),
         (tiny.ijepa(weights="pretrain"), False, "needs the checkpoint of a pretrain run"),
         (tiny.ijepa(), True, "although `backbone.weights=none`"),
+        (tiny.ijepa(weights="other.pth.tar"), True, "although `backbone.weights=other.pth.tar`"),
     ],
 )
 def test_contradictory_wishes_are_refused(
@@ -123,3 +185,15 @@ def test_contradictory_wishes_are_refused(
         build_backbone(
             config, image_hw=tiny.IMAGE_HW, bev_px=64, weights=weights if given else None
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "vovnet", "weights": "pretrain"}, "does not fit `backbone.name=vovnet`"),
+        ({"weights": "pretrain", "weights_format": "timm"}, "with `backbone.weights_format=timm`"),
+    ],
+)
+def test_pretraining_makes_official_ijepa_files_only(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny.ijepa(**changes)

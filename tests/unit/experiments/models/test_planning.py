@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning import seed_everything
 from torch.utils.data import DataLoader
 
-from experiments.models.planning import build_planning, displacement, trajectory_loss
+from experiments.models.losses import displacement, trajectory_loss
+from experiments.models.planning import build_planning
 from experiments.settings import BackboneConfig, DataConfig, ExperimentConfig
 from tests.unit.experiments.models import tiny
 
@@ -25,7 +26,8 @@ def test_loss_falls_within_thirty_steps(config: BackboneConfig) -> None:
     module = tiny.planning(config, "full", lr=2e-3)
     optimizer, batch = module.configure_optimizers()["optimizer"], tiny.batch(16)
     losses = [
-        tiny.step(optimizer, trajectory_loss(module(batch), batch["trajectory"])) for _ in range(30)
+        tiny.step(optimizer, trajectory_loss(module(batch).trajectory, batch["trajectory"]))
+        for _ in range(30)
     ]
     assert losses[-1] < 0.6 * losses[0]
 
@@ -35,7 +37,7 @@ def test_loss_falls_within_thirty_steps(config: BackboneConfig) -> None:
 def test_every_trainable_parameter_gets_a_gradient(config: BackboneConfig, policy: str) -> None:
     module = tiny.planning(config, policy)
     batch = tiny.batch(4)
-    torch.autograd.backward(trajectory_loss(module(batch), batch["trajectory"]))
+    torch.autograd.backward(trajectory_loss(module(batch).trajectory, batch["trajectory"]))
     without = [n for n, p in module.named_parameters() if p.requires_grad and p.grad is None]
     assert not without
 
@@ -49,7 +51,7 @@ def test_composed_config_with_lists_builds_the_same_module(config: BackboneConfi
     module, same = build_planning(plain), build_planning(composed)
     assert module.backbone.spec == same.backbone.spec
     assert hash(same.backbone.spec) == hash(module.backbone.spec)
-    assert same(tiny.batch(2)).shape == (2, 8, 3)
+    assert same(tiny.batch(2)).trajectory.shape == (2, 8, 3)
 
 
 def test_headings_are_compared_around_the_circle() -> None:

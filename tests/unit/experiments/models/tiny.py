@@ -26,6 +26,8 @@ from experiments.settings import (
 IMAGE_HW = (48, 192)
 BEV_PX = 64
 GRID_HW = (4, 16)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of pixels in [0, 1], written down here once more on purpose."""
 
 
 def transfuser(**changes: Any) -> BackboneConfig:

@@ -1,0 +1,110 @@
+"""Weak and strong scaling of a training on the GPUs of this machine, by the launcher's own probes.
+
+python benchmarks/gpu/scaling.py --out scaling.json
+
+Each shape is a probe (`launch probe`): a few dozen optimizer steps of TransFuser at paper size with
+JPEG files of 1080 x 1920 on disk, in bfloat16, with the loaders, DDP and telemetry of a real run.
+Weak: 64 windows a GPU. Strong: 64 windows in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PER_GPU = 64
+MODEL = ("backbone=transfuser", "head=transfuser", "trainer.precision=bf16-mixed")
+DATA = ("data.synthetic.num_logs=48", "data.synthetic.frames_per_log=24")
+
+
+def launch(folder: Path, *words: str) -> str:
+    """Call `launch` in a folder; what it prints on stdout."""
+    command = [sys.executable, "-c", "from launcher.cli import main; main()", *words]
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}")
+    return done.stdout
+
+
+def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -> None:
+    """Probe one shape, beside the data that all of them share."""
+    cores = len(os.sched_getaffinity(0))
+    launch(
+        arguments.project,
+        "probe",
+        *MODEL,
+        *DATA,
+        f"scale={arguments.scale}",
+        f"paths.data_dir={folder}/data",
+        f"paths.output_dir={folder}/{kind}",
+        f"resources.gpus={gpus}",
+        f"resources.cpus_per_rank={cores // max(arguments.most, 1)}",
+        f"resources.mem_gb={arguments.mem_gb}",
+        f"data.num_workers={cores // max(arguments.most, 1) - 1}",
+        f"data.decode={arguments.decode}",
+        f"trainer.batch_size={batch_size}",
+        f"hydra.launcher.study={kind}",
+        f"--steps={arguments.steps}",
+        *arguments.overrides,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What was measured on, and when."""
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "card": card,
+        "torch": torch.__version__,
+        "cores": str(len(os.sched_getaffinity(0))),
+    }
+
+
+def main() -> None:
+    """Probe all shapes, print and save what they took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gpus", default="", help="numbers to try, like 1,2,4; all powers of two")
+    parser.add_argument("--kinds", default="weak,strong")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--scale", default="paper")
+    parser.add_argument("--decode", default="full")
+    parser.add_argument("--mem-gb", type=float, default=24, help="host memory to ask for")
+    parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
+    parser.add_argument("--folder", default=None, help="for data and runs; the system's own")
+    parser.add_argument("overrides", nargs="*")
+    arguments = parser.parse_args()
+    arguments.project = Path(__file__).resolve().parents[2]
+    there = torch.cuda.device_count()
+    wanted = arguments.gpus or ",".join(str(n) for n in (1, 2, 4, 8) if n <= there)
+    counts = [int(word) for word in wanted.split(",")]
+    arguments.most = max(counts)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        found = {kind: measured(Path(name), kind, counts, arguments)
+                 for kind in arguments.kinds.split(",")}  # fmt: skip
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps({**versions(), "found": found}, indent=2))
+
+
+def measured(folder: Path, kind: str, counts: list[int], arguments: Any) -> list[dict[str, Any]]:
+    """Figures of all shapes of one kind, printed as they come."""
+    for gpus in counts:
+        probe(folder, kind, gpus, PER_GPU * (max(gpus, 1) if kind == "weak" else 1), arguments)
+    print(kind)
+    print(launch(arguments.project, "scaling", f"--root={folder}/{kind}", "--all"), flush=True)
+    text = launch(arguments.project, "scaling", f"--root={folder}/{kind}", "--json")
+    rows: list[dict[str, Any]] = json.loads(text)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

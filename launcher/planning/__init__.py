@@ -1,0 +1,1 @@
+"""What fits where and when it would finish: partitions and numbers of GPUs side by side."""

@@ -1,0 +1,91 @@
+"""A logger of Lightning that writes the journal. It never waits and never fails a training."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.loggers.logger import Logger
+
+from launcher import context as run_context
+from launcher.tracking.journal import Journal
+
+log = logging.getLogger("launcher.tracking")
+
+
+class JournalLogger(Logger):
+    """Appends what is logged to a run's journal; rows of steps that are done again are dropped.
+
+    The step that a life goes on from is known when its training starts, hence before its first row.
+    """
+
+    def __init__(self, path: Path, attempt: str) -> None:
+        super().__init__()
+        self._path = path
+        self._attempt = attempt
+        self._journal: Journal | None = None
+        self._is_warned = False
+
+    @property
+    def name(self) -> str:
+        """What Lightning calls it."""
+        return "journal"
+
+    @property
+    def version(self) -> str:
+        """There is one journal for all lives."""
+        return ""
+
+    @property
+    def experiment(self) -> Path:
+        """Where the rows are. Lightning asks for it before it knows what is resumed."""
+        return self._path
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add a row."""
+        values = {name: float(value) for name, value in metrics.items()}
+        trouble = self._begun().append(int(step or 0), time.time(), values)
+        if trouble is not None and not self._is_warned:
+            self._is_warned = True
+            log.warning("rows for W&B are kept in memory, `%s`: %s", self._path, trouble)
+
+    def _begun(self) -> Journal:
+        """The journal, cut back to where this life began."""
+        if self._journal is None:
+            self._journal = Journal(self._path, self._attempt)
+            first = run_context.notes().get("resumed_step") or 0
+            if dropped := self._journal.rewind(first):
+                log.info("%d logged rows from step %d on are logged again", dropped, first)
+        return self._journal
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the card has the whole config."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what the disk refused before."""
+        if self._journal is not None:
+            self._journal.flush()
+
+
+def loggers_of(
+    run_dir: Path, attempt: str, *, csv: bool, tensorboard: bool, journal: Path | None
+) -> list[Logger]:
+    """Loggers for the Trainer of a run, several or none."""
+    from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+    found: list[Logger] = []
+    if csv:
+        # One folder per attempt: CSVLogger deletes what it finds in its own.
+        found.append(CSVLogger(save_dir=run_dir, name="metrics", version=attempt))
+    if tensorboard:
+        found.append(TensorBoardLogger(save_dir=run_dir, name="tensorboard", version=attempt))
+    if journal is not None:
+        found.append(JournalLogger(journal, attempt))
+    return found

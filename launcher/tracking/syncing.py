@@ -1,0 +1,175 @@
+"""`launch sync`: bring to W&B what the runs of a study left on disk, in the order of their lives.
+
+Offline fragments go through W&B's own `wandb sync`, one after the other. Rows that no fragment has,
+because whoever wrote it was killed, come from the journal; so do those of a life that was online
+and lost its server, for only W&B knows which of them it took.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import store
+from launcher.errors import LauncherError
+from launcher.states import FINAL, RunStatus
+from launcher.tracking import card as cards
+from launcher.tracking import fragments, journal, lives
+from launcher.tracking.card import Card
+from launcher.tracking.fragments import Fragment
+from launcher.tracking.wandb_run import has_key, why_unreachable
+
+SYNC_S = 600.0
+"""How long W&B may take for the rows of one life [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracked:
+    """A run that is tracked: what is on disk of it, and what W&B has."""
+
+    run_dir: Path
+    name: str
+    card: Card
+    attempt: str
+    """Its latest life."""
+    is_over: bool
+    """Whether no life will follow by itself."""
+    rows: list[int]
+    """Steps of the rows that may be told now."""
+    fragments: list[Fragment]
+    """Those that nobody writes any more."""
+
+    @property
+    def unsynced(self) -> list[Fragment]:
+        """Fragments that W&B has not, or not all of."""
+        return [fragment for fragment in self.fragments if not fragment.is_synced]
+
+    @property
+    def untold(self) -> int:
+        """Rows that are in no fragment; none while a life goes on that tells them itself."""
+        ours = [fragment for fragment in self.fragments if fragment.run_id == self.card.id]
+        told = {step for fragment in ours for step in fragment.steps}
+        return len([step for step in self.rows if step not in told]) if self.is_over else 0
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether W&B has all that can be had now."""
+        return not self.unsynced and not self.untold
+
+    def row(self) -> dict[str, object]:
+        """How it stands, as one row of a table."""
+        at = len([fragment for fragment in self.fragments if fragment.is_synced])
+        state = "synced" if self.is_synced else "to sync"
+        return {
+            "run": self.name,
+            "id": self.card.id,
+            "rows": len(self.rows),
+            "fragments synced": f"{at}/{len(self.fragments)}",
+            "rows in no fragment": self.untold,
+            "state": state if self.is_over else f"{state}, goes on",
+        }
+
+
+def tracked(statuses: Sequence[RunStatus]) -> list[Tracked]:
+    """Those of some runs that W&B is to have."""
+    return [found for status in statuses if (found := _look(status)) is not None]
+
+
+def _look(status: RunStatus) -> Tracked | None:
+    run_dir = Path(status.run_dir)
+    card = cards.read(run_dir)
+    attempts = store.attempts(run_dir, key=status.key)
+    if card is None or not attempts:
+        return None
+    last = attempts[-1].attempt
+    is_over = status.state in FINAL and not status.is_lost
+    has_ended = status.state in FINAL or attempts[-1].ended is not None
+    folder = cards.path_of(run_dir).parent
+    rows = journal.covered(
+        journal.read(folder / journal.NAME), lives.saved_step(run_dir), is_over=is_over
+    )
+    return Tracked(
+        run_dir=run_dir,
+        name=status.name,
+        card=card,
+        attempt=last,
+        is_over=is_over,
+        rows=[row.step for row in rows],
+        fragments=[f for f in fragments.of_run(folder) if has_ended or f.attempt < last],
+    )
+
+
+def require_server() -> None:
+    """Refuse to begin where W&B cannot be reached or knows nobody.
+
+    Raises:
+        LauncherError: why.
+    """
+    if not has_key():
+        raise LauncherError(
+            "there is no key for W&B: neither WANDB_API_KEY nor an entry in ~/.netrc",
+            hint="`wandb login`",
+        )
+    if reason := why_unreachable():
+        raise LauncherError(
+            f"W&B cannot be used from here: {reason}",
+            hint="run it on a machine with a way out, e.g. the login node; WANDB_BASE_URL names"
+            " another server",
+        )
+
+
+def sync(run: Tracked) -> str:
+    """Bring a run to W&B; returns what went wrong, empty if nothing did."""
+    if any(fragment.is_online for fragment in run.unsynced):
+        return _deliver(run, is_online=True)
+    if run.untold and (trouble := _deliver(run, is_online=False)):
+        return trouble
+    folder = cards.path_of(run.run_dir).parent
+    known = {fragment.path for fragment in run.fragments}
+    for fragment in fragments.of_run(folder):
+        is_ours = fragment.path in known or fragment.attempt.endswith("-sync")
+        if is_ours and not fragment.is_synced and (trouble := _wandb_sync(fragment)):
+            return trouble
+    return ""
+
+
+def _wandb_sync(fragment: Fragment) -> str:
+    # Its own file is named as the program of the run, unless another name is given, and its logs
+    # would lie in the folder that the command is called from.
+    logs = {"WANDB_PROGRAM": "launch sync", "WANDB_DIR": str(fragment.path.parents[2])}
+    environment = {**os.environ, **logs}
+    command = [sys.executable, "-m", "wandb", "sync", "--include-online"]
+    said = _run([*command, str(fragment.path.parent)], environment)
+    if fragment.is_synced:
+        return ""
+    return said or "`wandb sync` ended and has not synced it"
+
+
+def _deliver(run: Tracked, *, is_online: bool) -> str:
+    command = [sys.executable, "-m", "launcher.tracking.publisher", str(run.run_dir)]
+    command += ["--attempt", run.attempt]
+    command += ["--over"] * run.is_over + ["--online"] * is_online
+    return _run(command, dict(os.environ), only_failures=True)
+
+
+def _run(command: list[str], environment: dict[str, str], *, only_failures: bool = False) -> str:
+    """What a program said last, or why it did not end."""
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SYNC_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"W&B took more than {SYNC_S:g} s"
+    if done.returncode == 0 and only_failures:
+        return ""
+    return " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
