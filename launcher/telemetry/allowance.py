@@ -10,6 +10,10 @@ AT_ONCE_S = 0.3
 """CPU time that may be spent in advance [s]: a start has many phases worth a look."""
 DEBT_S = 1.0
 """Looks that cannot wait are paid for later, up to so much CPU time [s]."""
+CHEAP_SHARE = 0.001
+"""Part of a core that each kind of cheap look may take; slow kernels are asked less often."""
+BLIND_S = 5.0
+"""Longest pause that slowness brings: what comes and goes in between was never there [s]."""
 
 
 @dataclass
@@ -31,3 +35,19 @@ class Allowance:
         """It was done."""
         self._left_s = max(self._left_s - cost_s, -DEBT_S)
         self.spent_s += cost_s
+
+
+@dataclass
+class Pace:
+    """How often a cheap kind of look is taken."""
+
+    _last_s: float = 0.0
+    """What the last one cost."""
+
+    def pause_s(self, wanted_s: float, cost_s: float) -> float:
+        """The pause after a look that cost so much CPU time [s]; `wanted_s` unless looks are slow.
+
+        One slow look is an accident, such as a kernel that is writing file pages back.
+        """
+        usual_s, self._last_s = min(cost_s, self._last_s), cost_s
+        return max(wanted_s, min(usual_s / CHEAP_SHARE, BLIND_S))

@@ -17,7 +17,7 @@ from launcher.context import RunContext
 from launcher.errors import StoreError
 from launcher.records import Phase, Place, RankUse
 from launcher.telemetry import processes
-from launcher.telemetry.allowance import Allowance
+from launcher.telemetry.allowance import Allowance, Pace
 from launcher.telemetry.cgroup import JobCgroup
 from launcher.telemetry.peaks import Peaks
 from launcher.telemetry.rhythm import Rhythm
@@ -29,8 +29,6 @@ NODE_EVERY_S = 0.2
 """Time between two looks at the job's cgroup [s]."""
 OFTEN_S = 1.0
 """Time between two cheap looks: at the GPU, and whether processes grew [s]."""
-CHEAP_SHARE = 0.001
-"""Part of a core that each kind of cheap look may take; slow kernels are asked less often."""
 EXPENSIVE_S = 0.05
 """CPU time of a look at all processes from which on only some of the workers are looked at [s]."""
 FREE_LOOKS = 2
@@ -78,6 +76,7 @@ class Sampler:
         self._facts: dict[str, Any] = {}
         self._ask: Facts | None = None
         self._look_at_gpu: GpuLook | None = None
+        self._paces = {what: Pace() for what in ("node", "gpu", "growth")}
         self._due_s = {"node": now_s, "gpu": now_s, "growth": now_s, "write": now_s + SOON_S}
         self._rhythm = Rhythm(now_s)
         self._cheap_s = self._family_costs_s = 0.0
@@ -192,7 +191,7 @@ class Sampler:
             pause_s = look()
             cost_s = time.thread_time() - began_s
             self._cheap_s += cost_s
-            self._due_s[what] = now_s + max(pause_s, cost_s / CHEAP_SHARE)
+            self._due_s[what] = now_s + self._paces[what].pause_s(pause_s, cost_s)
 
     def _take_family(self, now_s: float) -> None:
         if now_s < self._rhythm.due_s:

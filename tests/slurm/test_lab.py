@@ -25,7 +25,9 @@ def states_of(lab: Lab, job: str) -> dict[str, tuple[str, str]]:
 
 
 def test_all_nodes_are_idle_and_in_both_partitions(lab: Lab) -> None:
-    assert lab.node_states() == dict.fromkeys(("gl001", "gl002", "gl003", "gl004"), "idle")
+    idle = dict.fromkeys(("gl001", "gl002", "gl003", "gl004"), "idle")
+    # A node is busy for a moment after the last job of another test.
+    wait_until(lambda: lab.node_states() == idle, "all nodes are idle", timeout_s=60)
     partitions = lab.ask(["sinfo", "--noheader", "--format=%P %l %G %D"]).splitlines()
     assert partitions == ["gpu* 2-00:00:00 gpu:l40s:4 4", "preempt 4:00:00 gpu:l40s:4 4"]
 
