@@ -217,7 +217,7 @@ class Sampler:
         return NODE_EVERY_S if self._cgroup is not None else OFTEN_S
 
     def _look_at_growth(self) -> float:
-        self._rhythm.see(processes.anonymous(self._workers), time.monotonic())
+        self._rhythm.see(processes.unfiled(self._workers), time.monotonic())
         return OFTEN_S
 
     def _look_at_card(self) -> float:
