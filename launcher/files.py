@@ -92,3 +92,18 @@ def make_private(folder: Path) -> None:
     with storing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def present_s(folder: Path) -> float:
+    """The file server's clock, which the times of all files in a folder follow.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    probe = folder / f".now.{os.getpid()}.{os.urandom(4).hex()}"
+    with storing(probe):
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)

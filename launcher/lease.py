@@ -142,7 +142,7 @@ def _is_beating(run_dir: Path, attempt: str) -> bool:
     if not given:
         return False  # a life that was ended before it took the run has not even a folder
     folder = beats.folder(run_dir, attempt)
-    present_s = _present_s(run_dir)
+    present_s = files.present_s(run_dir / "attempts")
     concluded_s = _concluded_s(run_dir, attempt)
     for rank, beat in given.items():
         try:
@@ -161,17 +161,6 @@ def _concluded_s(run_dir: Path, attempt: str) -> float:
         return store.verdict_path(run_dir, attempt).stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _present_s(run_dir: Path) -> float:
-    """The file server's clock, which the times of all files follow."""
-    probe = run_dir / "attempts" / f".now.{os.getpid()}.{os.urandom(4).hex()}"
-    with files.storing(probe):
-        probe.touch()
-        try:
-            return probe.stat().st_mtime
-        finally:
-            probe.unlink(missing_ok=True)
 
 
 def _link(run_dir: Path, number: int, lease: Lease) -> bool:

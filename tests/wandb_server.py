@@ -21,6 +21,15 @@ from typing import Any, Literal
 Mood = Literal["well", "hangs", "401", "429", "500"]
 
 
+class RefusedError(Exception):
+    """What the server does not want to do."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
 @dataclass
 class Received:
     """What was sent of one run."""
@@ -34,6 +43,8 @@ class Received:
     facts: dict[str, Any] = field(default_factory=dict)
     exit_codes: list[int] = field(default_factory=list)
     preempting: bool = False
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was committed: name -> manifest, with the metadata beside it."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -47,17 +58,28 @@ class Server:
 
     url: str
     mood: Mood = "well"
+    refuses: str = ""
+    """Name of a question that is refused."""
+    deleted: bool = False
+    """Whether all runs were deleted: as the real server says it."""
     runs: dict[str, Received] = field(default_factory=dict)
     bodies: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Workspaces and reports by id."""
+    pending: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Artifacts that were begun, by id."""
+    uploaded: dict[str, int] = field(default_factory=dict)
+    """Size of files that were uploaded for artifacts."""
     unknown: list[str] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     """What came as authorization."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path.startswith("/manifest/"):
+            self.pending[path.split("/")[2]]["manifest"] = body
+            return {}
         if "/file_stream" in path:
             return self._stream(path.split("/")[4], body)
         query = body.get("query", "")
@@ -69,12 +91,22 @@ class Server:
             "UpsertBucket": self._upsert,
             "CreateRunFiles": self._files,
             "NotifyScriptableRunAlert": self._alert,
+            "ServerFeaturesQuery": lambda _: {"serverInfo": {"features": []}},
+            "ArtifactType": lambda _: {"project": {"artifact": None}},
+            "CreateArtifact": self._create_artifact,
+            "CreateArtifactManifest": self._create_manifest,
+            "CreateArtifactFiles": self._create_artifact_files,
+            "CommitArtifact": self._commit_artifact,
             "Viewer": self._viewer,
             "GetProjects": self._projects,
             "UpsertView2": self._upsert_view,
             "upsertView": self._upsert_view,
             "UpsertView": self._upsert_view,
         }
+        if self.deleted and name == "UpsertBucket":
+            raise RefusedError(409, f"run {variables['name']} was previously created and deleted")
+        if self.refuses and self.refuses == name:
+            raise RefusedError(400, "no")
         if name not in known:
             self.unknown.append(query)
             return {"data": {}}
@@ -99,7 +131,8 @@ class Server:
             "historyTail": json.dumps([json.dumps(row) for row in last]),
             "eventsTail": json.dumps([json.dumps({"_runtime": 0})]),
             "tags": run.facts.get("tags") or [],
-            "wandbConfig": "{}",
+            # Without it the client takes the run for one that never began, and does not resume.
+            "wandbConfig": json.dumps({"t": 1}),
         }
 
     def _upsert(self, v: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +150,38 @@ class Server:
         files = [{"name": n, "uploadUrl": f"{self.url}/upload/{n}"} for n in v["files"]]
         made = {"runID": f"ID-{v['run']}", "uploadHeaders": [], "files": files}
         return {"createRunFiles": made}
+
+    def _create_artifact(self, v: dict[str, Any]) -> dict[str, Any]:
+        number = f"ARTIFACT-{len(self.pending)}"
+        self.pending[number] = {"about": v["input"], "manifest": {}}
+        made = {"id": number, "state": "PENDING", "artifactSequence": {"latestArtifact": None}}
+        return {"createArtifact": {"artifact": made}}
+
+    def _create_manifest(self, v: dict[str, Any]) -> dict[str, Any]:
+        given = v.get("input", v)
+        number = given["artifactID"]
+        url = f"{self.url}/manifest/{number}"
+        file = {"id": "F", "uploadUrl": url, "uploadHeaders": [], "displayName": "manifest"}
+        made = {"id": f"M-{number}", "file": file}
+        return {"createArtifactManifest": {"artifactManifest": made}}
+
+    def _create_artifact_files(self, v: dict[str, Any]) -> dict[str, Any]:
+        given = v.get("input") or v
+        edges = []
+        for file in given["artifactFiles"]:
+            url = f"{self.url}/artifact/{file['name']}"
+            node = {"id": "F", "name": file["name"], "displayName": file["name"], "uploadUrl": url}
+            about = {"uploadHeaders": [], "uploadMultipartUrls": None, "artifact": {"id": "A"}}
+            edges.append({"node": {**node, **about, "storagePath": None}})
+        return {"createArtifactFiles": {"files": {"edges": edges}}}
+
+    def _commit_artifact(self, v: dict[str, Any]) -> dict[str, Any]:
+        number = v.get("artifactID") or v["input"]["artifactID"]
+        made = self.pending[number]
+        about = made["about"]
+        run = self.runs.setdefault(about["runName"], Received())
+        run.artifacts[about["artifactCollectionName"]] = made
+        return {"commitArtifact": {"artifact": {"id": number, "digest": about["digest"]}}}
 
     def _alert(self, v: dict[str, Any]) -> dict[str, Any]:
         self.alerts.append(v)
@@ -177,8 +242,15 @@ class _Handler(BaseHTTPRequestHandler):
         if server.mood.isdigit():
             self._send(int(server.mood), b'{"errors": [{"message": "no"}]}')
             return
-        with server.lock:
-            answer = server.answer(self.path, _parsed(body))
+        if self.path.startswith("/artifact/"):
+            server.uploaded[self.path.split("/")[2]] = len(body)
+        try:
+            with server.lock:
+                answer = server.answer(self.path, _parsed(body))
+        except RefusedError as refusal:
+            said = {"errors": [{"message": refusal.message}]}
+            self._send(refusal.status, json.dumps(said).encode())
+            return
         self._send(200, json.dumps(answer).encode())
 
     def _send(self, status: int, content: bytes) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from launcher import store
 from launcher.states import RunStatus
 from launcher.studies import Study
+from launcher.tracking import links
 
 _HEADINGS = ("Question", "Expected")
 _DIGITS = 12
@@ -31,6 +32,8 @@ class RunRow:
     commit: str
     scores: dict[str, float]
     reason: str
+    url: str | None
+    """Where W&B shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class Facts:
         states: Number of runs by state.
         rows: One for each run, those that are required last.
         code: Versions of the code that runs were sent with.
+        url: Where W&B shows the study; None where no run was online.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Facts:
     states: dict[str, int]
     rows: tuple[RunRow, ...]
     code: tuple[str, ...]
+    url: str | None
 
     @property
     def failures(self) -> list[RunRow]:
@@ -75,6 +80,8 @@ def facts_of(study: Study, shown: Sequence[str]) -> Facts:
     states: dict[str, int] = {}
     for status in statuses[: len(record.runs)]:
         states[status.state] = states.get(status.state, 0) + 1
+    rows = tuple(_row(status, shown) for status in statuses)
+    urls = [row.url for row in rows if row.url is not None]
     versions = dict.fromkeys(filter(None, (_version(status) for status in statuses)))
     return Facts(
         name=record.study_id,
@@ -84,8 +91,9 @@ def facts_of(study: Study, shown: Sequence[str]) -> Facts:
         scheduler=record.scheduler,
         cluster=record.cluster,
         states=states,
-        rows=tuple(_row(status, shown) for status in statuses),
+        rows=rows,
         code=tuple(versions),
+        url=links.study_url(urls[0], record.study_id) if urls else None,
     )
 
 
@@ -131,6 +139,7 @@ def _row(status: RunStatus, shown: Sequence[str]) -> RunRow:
         commit=_version(status),
         scores={name: values[name] for name in shown if isinstance(values.get(name), float)},
         reason=status.reason,
+        url=links.url_of(status.run_dir),
     )
 
 

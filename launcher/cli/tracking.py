@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,11 +52,12 @@ def sync(
     if not dry_run:
         syncing.require_server()
     try:
-        while True:
-            failed, found, goes_on = _round(picked, dry_run=dry_run)
-            if not (watch and goes_on) or dry_run:
-                break
-            time.sleep(interval)
+        with contextlib.nullcontext() if dry_run else syncing.alone(picked.study.path):
+            while True:
+                failed, found, goes_on = _round(picked, dry_run=dry_run)
+                if not (watch and goes_on) or dry_run:
+                    break
+                time.sleep(interval)
     except KeyboardInterrupt:
         ui.say("stopped; the same command goes on where this one was")
         return
@@ -74,7 +76,7 @@ def _round(picked: Picked, *, dry_run: bool) -> tuple[list[str], list[Tracked], 
 
     statuses = picked.study.status(scheduler_of(picked.study))
     chosen = [status for _, status in picked_status(picked, statuses)]
-    found = syncing.tracked(chosen)
+    found = syncing.tracked(chosen, 0.0 if dry_run else syncing.PUBLISHED_WITHIN_S)
     if not found:
         raise LauncherError(
             f"no run of study `{picked.study.path.name}` is tracked by W&B",
@@ -85,7 +87,7 @@ def _round(picked: Picked, *, dry_run: bool) -> tuple[list[str], list[Tracked], 
         if not run.is_synced and (trouble := syncing.sync(run)):
             failed.append(f"{run.name}: {trouble}")
     goes_on = any(status.state not in FINAL for status in chosen) or bool(failed)
-    return failed, syncing.tracked(chosen), goes_on
+    return failed, syncing.tracked(chosen, 0.0), goes_on
 
 
 def _say_where(found: list[Tracked]) -> None:

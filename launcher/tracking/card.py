@@ -45,6 +45,8 @@ class Card(Record):
     """`online` or `offline`, as it was asked for."""
     reason: str = ""
     """Why it is offline although it was to be online."""
+    checkpoint: str = "reference"
+    """How its best checkpoint becomes an artifact."""
     finish_s: float = 30.0
     config: dict[str, Any] = {}  # noqa: RUF012
     """The resolved config, cleaned, with `study`, `slurm`, `git` and `env` beside it."""
@@ -89,6 +91,7 @@ def make(config: Mapping[str, Any], context: RunContext, settings: WandbConfig) 
         entity=settings.entity,
         mode="offline" if is_cut_off else settings.mode,
         reason="the cluster's nodes have no internet" if is_cut_off else "",
+        checkpoint=settings.checkpoint,
         finish_s=settings.finish_s,
         config={
             **publishable(config),
@@ -144,9 +147,15 @@ def _tags(
     if context.place is not None:
         names.append(context.place.cluster)
     if sent is not None and sent.commit:
-        names.append("code changed" if "+" in sent.commit else "code committed")
+        names.append(_code_state(sent.commit))
     found = [str(name)[:LONGEST_TAG] for name in names if name]
     return list(dict.fromkeys([*found, *settings.tags]))
+
+
+def _code_state(commit: str) -> str:
+    if commit == "none":
+        return "code not in git"
+    return "code changed" if "+" in commit else "code committed"
 
 
 def _slurm(context: RunContext) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Fragment:
     rows: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     alerts: list[tuple[str, str]] = field(default_factory=list)
+    artifacts: dict[str, list[str]] = field(default_factory=dict)
+    """Name -> references to its files; empty ones of files that were uploaded."""
     is_preempting: bool = False
     exit_code: int | None = None
     """None where the process ended without a word."""
@@ -118,6 +120,9 @@ def _add(found: Fragment, record: Any) -> None:
         _update(found.summary, record.summary.update)
     elif kind == "alert":
         found.alerts.append((record.alert.title, record.alert.text))
+    elif kind == "artifact":
+        refs = [entry.ref for entry in record.artifact.manifest.contents]
+        found.artifacts[record.artifact.name] = refs
     elif kind == "preempting":
         found.is_preempting = True
     elif kind == "exit":

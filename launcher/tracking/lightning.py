@@ -12,6 +12,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 
 from launcher import context as run_context
+from launcher.errors import LauncherError
+from launcher.tracking import kept
 from launcher.tracking.journal import Journal
 
 log = logging.getLogger("launcher.tracking")
@@ -66,6 +68,23 @@ class JournalLogger(Logger):
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: the card has the whole config."""
+
+    @rank_zero_only
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """Note which checkpoint of a `ModelCheckpoint` is the best so far."""
+        best = checkpoint_callback.best_model_path or checkpoint_callback.last_model_path
+        score = checkpoint_callback.best_model_score
+        if not best:
+            return
+        try:
+            kept.note(
+                self._path.parent,
+                Path(best),
+                checkpoint_callback.monitor,
+                None if score is None else float(score),
+            )
+        except LauncherError as error:
+            log.warning("the best checkpoint will not be shown at W&B: %s", error)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

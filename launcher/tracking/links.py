@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import quote
 
 from launcher.tracking import card as cards
@@ -27,15 +28,20 @@ def line(run_dirs: Iterable[str], study: str) -> str:
         url = url_of(run_dir)
         if url is None:
             return f"W&B: on disk; `launch sync {study}` sends it from a machine with a way out"
-        return f"W&B: {url.split('/runs/')[0]}/groups/{quote(card.group)}"
+        return f"W&B: {study_url(url, card.group)}"
     return ""
 
 
-def url_of(run_dir: str) -> str | None:
+def study_url(run_url: str, study: str) -> str:
+    """Address of a study, from that of one of its runs."""
+    return f"{run_url.split('/runs/')[0]}/groups/{quote(study)}"
+
+
+def url_of(run_dir: Path | str) -> str | None:
     """Address of a run at W&B; None where it was never online."""
     try:
         state = json.loads((cards.path_of(run_dir).parent / STATE).read_text())
     except (OSError, ValueError):
         return None
-    url = state.get("url")
-    return str(url) if url else None
+    url = str(state.get("url"))
+    return url if url.startswith(("https://", "http://")) else None

@@ -15,10 +15,11 @@ import traceback
 from pathlib import Path
 
 from launcher import store
+from launcher.errors import LauncherError
 from launcher.files import write_bytes, write_json
 from launcher.records import AttemptRecord
 from launcher.tracking import card as cards
-from launcher.tracking import fragments, journal, links, lives, running, telling
+from launcher.tracking import fragments, journal, kept, links, lives, pulse, running, telling
 from launcher.tracking.card import Card
 from launcher.tracking.wandb_run import WandbRun, why_unreachable
 
@@ -100,10 +101,32 @@ class Publisher:
         will_go_on = record is not None and outcome is None and record.stop_signal is not None
         self.publish(is_over=is_completed)
         self.run.summarize(telling.summary(self.run_dir, record))
+        trouble = keep_checkpoint(self.run, self.run_dir, self.card) if is_completed else ""
+        if trouble:
+            self.warn(trouble)
         self.run.close(exit_code=0 if is_completed else 1, will_go_on=will_go_on)
         if self.run.url is not None:
             # It has all that was told, of earlier lives too: `wandb sync` would send it twice.
             _mark_synced(self.folder, self.run)
+
+
+def keep_checkpoint(run: WandbRun, run_dir: Path, card: Card) -> str:
+    """Make the best checkpoint of a run an artifact, as its card wishes; returns what went wrong.
+
+    Rows are worth more: trouble with a file keeps none of them back.
+    """
+    folder = cards.path_of(run_dir).parent
+    found = kept.read(folder)
+    if found is None or not kept.is_missing(found, card.id, card.checkpoint):
+        return ""
+    make = run.upload if card.checkpoint == "upload" else run.keep
+    about = {"monitor": found.monitor, "score": found.score}
+    try:
+        make(run_dir / found.path, f"checkpoint-{card.id}", "model", **about)
+        kept.mark(folder, card.id)
+    except Exception as error:  # what a server answers is not ours to foresee
+        return f"the best checkpoint is no artifact: {' '.join(str(error).split())[:300]}"
+    return ""
 
 
 def last_step(folder: Path, run_id: str) -> int:
@@ -119,11 +142,11 @@ def _mark_synced(folder: Path, run: WandbRun) -> None:
             fragment.mark_synced()
 
 
-def _forget_wandb() -> None:
-    """Let a second try of this process begin anew."""
+def _forget_wandb(exit_code: int | None = None) -> None:
+    """Let a second try of this process begin anew, or say how the first ended."""
     import wandb
 
-    wandb.teardown()
+    wandb.teardown(exit_code)
 
 
 def follow(publisher: Publisher, parent: int) -> None:
@@ -153,6 +176,7 @@ def deliver(run_dir: Path, attempt: str, *, is_over: bool, is_online: bool) -> N
 
     Raises:
         wandb.Error: the server refuses.
+        LauncherError: it took all but the checkpoint.
     """
     folder = cards.path_of(run_dir).parent
     card = cards.read(run_dir)
@@ -162,18 +186,21 @@ def deliver(run_dir: Path, attempt: str, *, is_over: bool, is_online: bool) -> N
     if is_online:
         told = run.next_step - 1
         write_json(folder / links.STATE, {"id": card.id, "url": run.url})
+    record = store.attempt(run_dir, attempt)
+    is_completed = record is not None and record.outcome == "completed"
     rows = journal.covered(
         journal.read(folder / journal.NAME), lives.saved_step(run_dir), is_over=is_over
     )
     run.tell([row for row in rows if row.step > told], lives.numbers(run_dir))
-    record = store.attempt(run_dir, attempt)
     run.summarize(telling.summary(run_dir, record))
     if text := telling.alarm(run_dir):
         run.alert(f"{card.name} has stopped", text)
-    is_completed = record is not None and record.outcome == "completed"
+    trouble = keep_checkpoint(run, run_dir, card) if is_completed else ""
     run.close(exit_code=0 if is_completed else 1, will_go_on=not is_over)
     if is_online:
         _mark_synced(folder, run)
+    if trouble:
+        raise LauncherError(trouble)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -185,7 +212,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--online", action="store_true", help="Without a parent: deliver now.")
     parser.add_argument("--over", action="store_true", help="No life will follow.")
     given = parser.parse_args(arguments)
+    given.run_dir = given.run_dir.absolute()
     os.umask(0o077)
+    os.chdir(given.run_dir.parents[2])  # files are named from the folder that holds the outputs
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # else also an offline run tells W&B of itself
     if given.parent is None:
         deliver(given.run_dir, given.attempt, is_over=given.over, is_online=given.online)
@@ -193,11 +222,13 @@ def main(arguments: list[str] | None = None) -> int:
     _ignore_signals()
     os.nice(10)
     try:
-        follow(Publisher(given.run_dir, given.attempt), given.parent)
+        with pulse.beating(cards.path_of(given.run_dir).parent):
+            follow(Publisher(given.run_dir, given.attempt), given.parent)
     except Exception as error:  # its end is told to the log of the run, whatever the cause
         traceback.print_exc()
         said = f"publishing to W&B stopped: {type(error).__name__}: {' '.join(str(error).split())}"
         write_bytes(cards.path_of(given.run_dir).parent / running.WARNING, said[:500].encode())
+        _forget_wandb(exit_code=1)  # by itself it would tell W&B that all is well
         return 1
     return 0
 

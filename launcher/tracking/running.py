@@ -16,7 +16,7 @@ import launcher
 from launcher.context import RunContext
 from launcher.errors import LauncherError
 from launcher.tracking import card as cards
-from launcher.tracking import journal
+from launcher.tracking import journal, pulse
 from launcher.tracking.settings import TrackingConfig, from_container
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def finish(*, is_stopping: bool = False) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        pulse.end(cards.path_of(running.context.run_dir).parent)
         _warn(running.context.run_dir, "W&B did not take all rows in time")
     elif process.returncode:
         _warn(running.context.run_dir, "the process that publishes ended early")

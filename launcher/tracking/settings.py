@@ -10,6 +10,7 @@ from typing import Any
 from launcher.errors import ConfigError, at_least, one_of
 
 MODES = ("online", "offline", "disabled")
+CHECKPOINTS = ("reference", "upload", "none")
 _ILLEGAL = re.compile(r"[/\\#?%:]")
 """What W&B refuses in ids and names of projects."""
 LONGEST_ID = 128
@@ -22,11 +23,14 @@ class WandbConfig:
 
     mode: str = "disabled"
     """`online` (offline where the node cannot reach it), `offline` or `disabled`."""
-    project: str = "driving"
+    project: str = "uncategorized"
     entity: str | None = None
     """User or team; `null` takes the default of the account."""
     tags: list[str] = field(default_factory=list)
     """Besides those that say what the run is."""
+    checkpoint: str = "reference"
+    """The best checkpoint as an artifact: `reference` (where it lies on disk), `upload` (the file
+    itself, which may take gigabytes and long) or `none`."""
     finish_s: float = 30.0
     """How long a run that has ended may wait until W&B has all of it [s]; the rest is synced
     later."""
@@ -42,6 +46,7 @@ class WandbConfig:
                 " new key if this one was pushed anywhere",
             )
         one_of("tracking.wandb.mode", self.mode, MODES)
+        one_of("tracking.wandb.checkpoint", self.checkpoint, CHECKPOINTS)
         at_least("tracking.wandb.finish_s", self.finish_s, 0)
         check_id("tracking.wandb.project", self.project)
         if self.entity is not None:

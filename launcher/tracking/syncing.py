@@ -7,10 +7,12 @@ and lost its server, for only W&B knows which of them it took.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +20,13 @@ from launcher import store
 from launcher.errors import LauncherError
 from launcher.states import FINAL, RunStatus
 from launcher.tracking import card as cards
-from launcher.tracking import fragments, journal, lives
+from launcher.tracking import fragments, journal, kept, lives, pulse
 from launcher.tracking.card import Card
 from launcher.tracking.fragments import Fragment
 from launcher.tracking.wandb_run import has_key, why_unreachable
 
+PUBLISHED_WITHIN_S = 90.0
+"""How long a run that has ended is waited for that is still published [s]."""
 SYNC_S = 600.0
 """How long W&B may take for the rows of one life [s]."""
 
@@ -42,6 +46,8 @@ class Tracked:
     """Steps of the rows that may be told now."""
     fragments: list[Fragment]
     """Those that nobody writes any more."""
+    lacks_checkpoint: bool
+    """Whether it has completed, and its best checkpoint is in no fragment."""
 
     @property
     def unsynced(self) -> list[Fragment]:
@@ -58,7 +64,7 @@ class Tracked:
     @property
     def is_synced(self) -> bool:
         """Whether W&B has all that can be had now."""
-        return not self.unsynced and not self.untold
+        return not self.unsynced and not self.untold and not self.lacks_checkpoint
 
     def row(self) -> dict[str, object]:
         """How it stands, as one row of a table."""
@@ -74,12 +80,18 @@ class Tracked:
         }
 
 
-def tracked(statuses: Sequence[RunStatus]) -> list[Tracked]:
-    """Those of some runs that W&B is to have."""
-    return [found for status in statuses if (found := _look(status)) is not None]
+def tracked(statuses: Sequence[RunStatus], patience_s: float = PUBLISHED_WITHIN_S) -> list[Tracked]:
+    """Those of some runs that W&B is to have.
+
+    Args:
+        statuses: How the runs stand.
+        patience_s: How long to wait for each that has ended and is still published; after that it
+            counts as one that goes on.
+    """
+    return [found for status in statuses if (found := _look(status, patience_s)) is not None]
 
 
-def _look(status: RunStatus) -> Tracked | None:
+def _look(status: RunStatus, patience_s: float) -> Tracked | None:
     run_dir = Path(status.run_dir)
     card = cards.read(run_dir)
     attempts = store.attempts(run_dir, key=status.key)
@@ -87,11 +99,14 @@ def _look(status: RunStatus) -> Tracked | None:
         return None
     last = attempts[-1].attempt
     is_over = status.state in FINAL and not status.is_lost
-    has_ended = status.state in FINAL or attempts[-1].ended is not None
     folder = cards.path_of(run_dir).parent
+    has_ended = status.state in FINAL or attempts[-1].ended is not None
+    if has_ended and not _is_left_alone(folder, patience_s):
+        is_over = has_ended = False
     rows = journal.covered(
         journal.read(folder / journal.NAME), lives.saved_step(run_dir), is_over=is_over
     )
+    checkpoint = kept.read(folder) if status.state == "completed" else None
     return Tracked(
         run_dir=run_dir,
         name=status.name,
@@ -100,7 +115,19 @@ def _look(status: RunStatus) -> Tracked | None:
         is_over=is_over,
         rows=[row.step for row in rows],
         fragments=[f for f in fragments.of_run(folder) if has_ended or f.attempt < last],
+        lacks_checkpoint=checkpoint is not None
+        and kept.is_missing(checkpoint, card.id, card.checkpoint),
     )
+
+
+def _is_left_alone(folder: Path, patience_s: float) -> bool:
+    """Whether nobody publishes a run, or has stopped to within that time."""
+    until = time.monotonic() + patience_s
+    while pulse.is_beating(folder):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def require_server() -> None:
@@ -122,11 +149,28 @@ def require_server() -> None:
         )
 
 
+@contextlib.contextmanager
+def alone(study: Path) -> Iterator[None]:
+    """Keep a second command from sending the same rows meanwhile.
+
+    Raises:
+        LauncherError: one is at work.
+    """
+    if pulse.is_beating(study):
+        raise LauncherError(
+            f"study `{study.name}` is being synced by another command or job",
+            hint=f"wait for it; one that was killed counts for {pulse.SILENT_S:g} s",
+        )
+    with pulse.beating(study):
+        yield
+
+
 def sync(run: Tracked) -> str:
     """Bring a run to W&B; returns what went wrong, empty if nothing did."""
     if any(fragment.is_online for fragment in run.unsynced):
         return _deliver(run, is_online=True)
-    if run.untold and (trouble := _deliver(run, is_online=False)):
+    is_partial = run.untold or run.lacks_checkpoint
+    if is_partial and (trouble := _deliver(run, is_online=False)):
         return trouble
     folder = cards.path_of(run.run_dir).parent
     known = {fragment.path for fragment in run.fragments}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from launcher.tracking import kept
 from launcher.tracking.card import Card
 from launcher.tracking.journal import Row
 
@@ -108,9 +109,10 @@ class WandbRun:
             settings=settings(card, is_online=is_online),
         )
         self.id = card.id
+        self._patience_s = max(round(card.finish_s), 1)
         self.url: str | None = self._run.url if is_online else None
         self.file = Path(self._run.settings.sync_file)
-        self.next_step: int = self._run.step
+        self.next_step: int = self._run.starting_step
         """The first step that W&B has not, as far as it could be asked: 0 offline."""
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
@@ -145,6 +147,39 @@ class WandbRun:
     def summarize(self, values: Mapping[str, Any]) -> None:
         """Set values that stand for the whole run."""
         self._run.summary.update({k: v for k, v in values.items() if v is not None})
+
+    def keep(self, file: Path, artifact: str, kind: str, **about: Any) -> None:
+        """Make a file an artifact of this run, by reference: the file stays where it is.
+
+        Args:
+            file: Below the folder that this process works in, from where it is named.
+            artifact: Its name; versions of one name replace each other.
+            kind: `model` or `report`.
+            about: Facts that stand beside it.
+
+        Raises:
+            Exception: W&B refuses it, or does not answer in time.
+        """
+        self._log(file, artifact, kind, about, is_uploaded=False)
+
+    def upload(self, file: Path, artifact: str, kind: str, **about: Any) -> None:
+        """Make a copy of a file an artifact of this run; arguments as for `keep`."""
+        self._log(file, artifact, kind, about, is_uploaded=True)
+
+    def _log(
+        self, file: Path, artifact: str, kind: str, about: dict[str, Any], *, is_uploaded: bool
+    ) -> None:
+        import wandb
+
+        made = wandb.Artifact(artifact, type=kind, metadata=about)
+        if is_uploaded:
+            # Neither copied to where W&B keeps what it is to send, nor to its cache: gigabytes.
+            made.add_file(str(file), name=file.name, policy="immutable", skip_cache=True)
+        else:
+            made.add_reference(kept.reference(file, Path.cwd()), name=file.name)
+        logged = self._run.log_artifact(made)
+        if self.url is not None:
+            logged.wait(self._patience_s)  # that it was refused is said nowhere else
 
     def alert(self, title: str, text: str) -> None:
         """Tell whoever has asked W&B to be told."""

@@ -128,6 +128,14 @@ def test_its_config_is_one_and_knows_what_the_task_found_out(interrupted: Tracke
     assert configs[0]["study"] == {"name": "s", "run": "base", "arm": "base"}
 
 
+def test_its_best_checkpoint_is_an_artifact_by_reference(interrupted: Tracked) -> None:
+    last = interrupted.fragments[-1]
+    path = "outputs/s/0/kept/best.ckpt"
+    assert last.artifacts == {f"checkpoint-{last.run_id}": [f"file:{path}"]}
+    assert (interrupted.folder / path).is_file()
+    assert not any(fragment.artifacts for fragment in interrupted.fragments[:-1])
+
+
 def test_its_rows_have_the_values_of_the_csv_log(interrupted: Tracked) -> None:
     told = [row for fragment in interrupted.fragments for row in fragment.rows]
     known = interrupted.csv_rows()
@@ -169,6 +177,10 @@ def test_sync_brings_all_lives_as_one_run_and_nothing_twice(
     assert [row["_step"] for row in received.rows] == list(range(STEPS))
     assert (received.facts["groupName"], received.exit_codes[-1]) == ("s", 0)
     assert str(copy.folder) not in "".join(server.bodies)
+    (artifact,) = received.artifacts.values()
+    (file,) = artifact["manifest"]["contents"].values()
+    assert file["ref"] == "file:outputs/s/0/kept/best.ckpt"
+    assert json.loads(artifact["about"]["metadata"])["monitor"] == "val/loss"
     assert json.loads(done.stdout)[0]["state"] == "synced"
     assert not (copy.folder / "wandb").exists()
     sent = len(server.bodies)
@@ -262,8 +274,78 @@ def test_an_online_run_is_told_while_it_lives(server: Server, tmp_path: Path) ->
     (received,) = server.runs.values()
     assert [row["_step"] for row in received.rows] == list(range(STEPS))
     assert received.exit_codes == [0]
+    assert list(received.artifacts) == [f"checkpoint-{found.fragments[0].run_id}"]
     assert all(fragment.is_synced for fragment in found.fragments)
     assert not [query for query in server.unknown if query.strip()]
+
+
+def test_a_checkpoint_that_is_refused_costs_no_row_and_is_synced_later(
+    server: Server, tmp_path: Path
+) -> None:
+    server.refuses = "CreateArtifact"
+    found, done = train(tmp_path / "p", "tracking.wandb.mode=online", url=server.url)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("the best checkpoint is no artifact") == 1
+    (received,) = server.runs.values()
+    assert [row["_step"] for row in received.rows] == list(range(STEPS))
+    assert not received.artifacts
+    server.refuses = ""
+    assert found.launch("sync", server=server).returncode == 0
+    assert len(received.artifacts) == 1
+    assert [row["_step"] for row in received.rows] == list(range(STEPS))
+
+
+def test_a_checkpoint_is_uploaded_only_if_asked(server: Server, tmp_path: Path) -> None:
+    wished = "+tracking.wandb.checkpoint=upload"
+    _, done = train(tmp_path / "p", "tracking.wandb.mode=online", wished, url=server.url)
+    assert done.returncode == 0, done.stderr
+    (received,) = server.runs.values()
+    ((artifact,),) = [list(received.artifacts.values())]
+    (file,) = artifact["manifest"]["contents"].values()
+    assert "ref" not in file
+    assert server.uploaded["best.ckpt"] == file["size"]
+
+
+@pytest.mark.parametrize("trouble", ["500", "hangs"])
+def test_a_server_that_fails_half_way_costs_no_training(
+    trouble: Any, server: Server, tmp_path: Path
+) -> None:
+    """It takes the first rows, which the client sends every 15 s, then nothing more."""
+
+    def fail() -> None:
+        until = time.monotonic() + 90
+        while not any(run.rows for run in server.runs.values()) and time.monotonic() < until:
+            time.sleep(0.02)
+        server.mood = trouble
+
+    failing = threading.Thread(target=fail)
+    failing.start()
+    options = ["tracking.wandb.mode=online", "+tracking.wandb.finish_s=5", "step_s=0.4"]
+    found, done = train(tmp_path / "p", *options, launcher="local", url=server.url)
+    failing.join()
+    assert done.returncode == 0, done.stderr
+    assert len(found.csv_rows()) == STEPS
+    (received,) = server.runs.values()
+    assert 0 < len(received.rows) < STEPS
+    server.mood = "well"
+    synced = found.launch("sync", server=server)
+    assert synced.returncode == 0, synced.stderr
+    (said,) = found.run_dir.parent.glob(".submitit/*/*_log.out")
+    assert said.read_text().count("nothing is lost: `launch sync`") == 1
+    assert [row["_step"] for row in received.rows] == list(range(STEPS))
+
+
+def test_a_run_that_was_deleted_at_wandb_costs_no_training_and_is_named(
+    server: Server, tmp_path: Path
+) -> None:
+    server.deleted = True
+    found, done = train(tmp_path / "p", "tracking.wandb.mode=online", url=server.url)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("W&B is offline") == 1
+    assert found.steps == list(range(STEPS))
+    synced = found.launch("sync", server=server)
+    assert synced.returncode == 1
+    assert "previously created and deleted" in synced.stderr
 
 
 @pytest.mark.parametrize("trouble", ["401", "500", "hangs", "refused"])

@@ -8,6 +8,7 @@ import hydra
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import launcher
@@ -59,7 +60,7 @@ def main(config):
     points = DataLoader(TensorDataset(torch.randn(400, 4)), batch_size=4)
     trainer = pl.Trainer(
         **run.trainer_arguments(),
-        callbacks=found,
+        callbacks=[*found, ModelCheckpoint(run.run_dir / "kept", "best", monitor="val/loss")],
         logger=tracking.loggers(run) or False,
         max_steps=config.steps,
         log_every_n_steps=1,
@@ -67,7 +68,6 @@ def main(config):
         check_val_every_n_epoch=None,
         limit_val_batches=2,
         num_sanity_val_steps=0,
-        enable_checkpointing=False,
     )
     model = Model(config.step_s)
     began = time.monotonic()
