@@ -33,6 +33,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what is synced, se
 Watch = Annotated[
     bool, typer.Option("--watch", "-w", help="Go on until all runs have ended and are synced.")
 ]
+AsJob = Annotated[
+    bool,
+    typer.Option("--job", help="Send a job of SLURM that syncs when the study's jobs have ended."),
+]
+Partition = Annotated[
+    str | None,
+    typer.Option("--partition", help="With --job: one whose nodes have a way out."),
+]
 Interval = Annotated[float, typer.Option("--interval", help="Seconds between two rounds.")]
 
 
@@ -43,12 +51,17 @@ def sync(
     watch: Watch = False,
     interval: Interval = 60.0,
     dry_run: DryRun = False,
+    job: AsJob = False,
+    partition: Partition = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring to W&B what runs left on disk, in order; can be stopped and issued again."""
     from launcher.tracking import syncing
 
     picked = pick(words, study, root)
+    if job:
+        _send_job(picked, partition)
+        return
     if not dry_run:
         syncing.require_server()
     try:
@@ -68,6 +81,16 @@ def sync(
         _say_where(found)
     if failed:
         raise RunsFailedError(f"{len(failed)} runs are not synced: {'; '.join(failed)}")
+
+
+def _send_job(picked: Picked, partition: str | None) -> None:
+    from launcher.tracking import sync_job
+
+    statuses = picked.study.status(scheduler_of(picked.study))
+    wish = sync_job.SyncJob(partition=partition)
+    sent, waited_for = sync_job.submit(picked.study, statuses, wish)
+    waits = f"waits for {', '.join(waited_for)}" if waited_for else "nothing to wait for"
+    ui.say(f"job {sent} syncs {picked.study.path.name}, {waits}")
 
 
 def _round(picked: Picked, *, dry_run: bool) -> tuple[list[str], list[Tracked], bool]:

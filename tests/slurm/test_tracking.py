@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.programs import REPOSITORY
 from tests.slurm import Lab, LabOptions, temporary_lab
 from tests.slurm.sweeps import job_id, verdicts
 from tests.slurm.waiting import wait_until
+from tests.wandb_server import serving
 
 PROJECT = REPOSITORY / "tests" / "projects" / "tracked"
 STEPS = 150
@@ -31,23 +33,12 @@ def lab(permit_slurm: None) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def run_dir(lab: Lab) -> Path:
     """Of a run that was killed at step 25, and requeued twice while it trained."""
-    folder = lab.make_folder("tracked")
-    for path in PROJECT.rglob("*.*"):
-        target = folder / path.relative_to(PROJECT)
-        lab.run(["mkdir", "-p", target.parent])
-        lab.run(["tee", target], input=path.read_text())
+    folder = copy_tracked(lab, "tracked")
     command = [
         "python", "app.py", "-m", "hydra/launcher=slurm", "hydra.sweep.dir=outputs/s",
         f"steps={STEPS}", "step_s=0.3", "signals=[[25,SIGKILL]]",
     ]  # fmt: skip
-    environment = {
-        "LAUNCHER_LAB": str(lab.directory),
-        "WANDB_API_KEY": KEY,
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
-        ),
-    }
-    lab.run(command, cwd=folder, env=environment, timeout_s=300)
+    lab.run(command, cwd=folder, env=_environment(lab), timeout_s=300)
     found = folder / "outputs" / "s" / "0"
     job = job_id(found)
     for number, step in ((1, 50), (2, 90)):
@@ -55,6 +46,25 @@ def run_dir(lab: Lab) -> Path:
         lab.scontrol("requeue", job)
     lab.wait([job], 400)
     return found
+
+
+def copy_tracked(lab: Lab, name: str) -> Path:
+    """A copy of the project, owned by the lab's user."""
+    folder = lab.make_folder(name)
+    for path in PROJECT.rglob("*.*"):
+        target = folder / path.relative_to(PROJECT)
+        lab.run(["mkdir", "-p", target.parent])
+        lab.run(["tee", target], input=path.read_text())
+    return folder
+
+
+def _environment(lab: Lab) -> dict[str, str]:
+    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH")]
+    return {
+        "LAUNCHER_LAB": str(lab.directory),
+        "WANDB_API_KEY": KEY,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
 
 
 def _wait_until_step(run_dir: Path, step: int, attempt: str) -> None:
@@ -90,3 +100,23 @@ def test_a_planted_key_is_in_no_file_of_the_study(run_dir: Path) -> None:
     files = [path for path in run_dir.parent.rglob("*") if path.is_file()]
     assert {".pkl", ".wandb", ".sh"} <= {path.suffix for path in files}
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+
+
+def test_a_job_syncs_what_runs_have_left_when_they_have_ended(lab: Lab) -> None:
+    folder = copy_tracked(lab, "followed")
+    with serving() as server:
+        environment = {**_environment(lab), "WANDB_BASE_URL": server.url}
+        command = [
+            "python", "app.py", "-m", "hydra/launcher=slurm", "hydra.sweep.dir=outputs/100% s",
+            "steps=30,40", "step_s=0.2",
+        ]  # fmt: skip
+        lab.run(command, cwd=folder, env=environment, timeout_s=300)
+        launch = ["python", "-c", "from launcher.cli import main; main()"]
+        done = lab.run([*launch, "sync", "--job"], cwd=folder, env=environment)
+        (sent,) = re.findall(r"job (\d+) syncs", done.stderr)
+        assert "waits for" in done.stderr
+        lab.wait([sent], 300)
+        log = folder / "outputs" / "100% s" / f"sync-{sent}.log"
+        assert log.read_text().count("synced") >= 2
+        told = sorted([row["_step"] for row in run.rows] for run in server.runs.values())
+        assert told == [list(range(30)), list(range(40))]
