@@ -64,6 +64,7 @@ def main() -> None:
                 url = server.url if kind in ("500", "hangs") else NOWHERE
                 folder = Path(name) / f"{kind}-{number}"
                 found[kind].append(train(folder, kind, url, arguments.steps, arguments.step_s))
+                print(number, kind, *(f"{s:.2f}" for s in found[kind][-1]), file=sys.stderr)
     for kind, times in found.items():
         ratios = [mine[0] / none[0] for mine, none in zip(times, found["none"], strict=True)]
         whole = statistics.median(time_s for _, time_s in times)

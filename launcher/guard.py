@@ -126,7 +126,21 @@ def after(attempt: Attempt, status: int) -> int:
     if verdict is None:
         return 0
     _say(told(verdict))
+    if verdict.action == "stop":
+        _tell_tracker(run_dir, verdict.attempt)
     return failed
+
+
+def _tell_tracker(run_dir: Path, attempt: str) -> None:
+    """Have W&B know that a run has been given up, with the rows that no later life repeats."""
+    from launcher.tracking import syncing
+
+    try:
+        trouble = syncing.give_up(run_dir, attempt)
+    except Exception as error:  # the verdict is written, and all of it is on disk
+        trouble = str(error)
+    if trouble:
+        _say(f"W&B does not know it: {trouble}; `launch sync` delivers it")
 
 
 def told(verdict: VerdictRecord) -> str:

@@ -60,8 +60,8 @@ class Server:
     mood: Mood = "well"
     refuses: str = ""
     """Name of a question that is refused."""
-    deleted: bool = False
-    """Whether all runs were deleted: as the real server says it."""
+    deleted: str = ""
+    """Id of a run that was deleted, of which the real server says as much."""
     runs: dict[str, Received] = field(default_factory=dict)
     bodies: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
@@ -97,13 +97,14 @@ class Server:
             "CreateArtifactManifest": self._create_manifest,
             "CreateArtifactFiles": self._create_artifact_files,
             "CommitArtifact": self._commit_artifact,
+            "ArtifactByID": self._artifact,
             "Viewer": self._viewer,
             "GetProjects": self._projects,
             "UpsertView2": self._upsert_view,
             "upsertView": self._upsert_view,
             "UpsertView": self._upsert_view,
         }
-        if self.deleted and name == "UpsertBucket":
+        if self.deleted and name == "UpsertBucket" and variables["name"] == self.deleted:
             raise RefusedError(409, f"run {variables['name']} was previously created and deleted")
         if self.refuses and self.refuses == name:
             raise RefusedError(400, "no")
@@ -182,6 +183,27 @@ class Server:
         run = self.runs.setdefault(about["runName"], Received())
         run.artifacts[about["artifactCollectionName"]] = made
         return {"commitArtifact": {"artifact": {"id": number, "digest": about["digest"]}}}
+
+    def _artifact(self, v: dict[str, Any]) -> dict[str, Any]:
+        about = self.pending[v["id"]]["about"]
+        project = {"id": "P", "internalId": "P", "name": about["projectName"], **_ENTITY}
+        sequence = {"__typename": "ArtifactSequence", "id": "S", "project": project}
+        found = {
+            "__typename": "Artifact",
+            "id": v["id"],
+            "artifactSequence": {**sequence, "name": about["artifactCollectionName"]},
+            "artifactType": {"name": about["artifactTypeName"]},
+            "metadata": about["metadata"],
+            "digest": about["digest"],
+            "tags": [],
+            "aliases": [],
+            "state": "COMMITTED",
+            "createdAt": "2026-01-01T00:00:00",
+        }
+        numbers = ("versionIndex", "ttlDurationSeconds", "size", "fileCount")
+        unknown = ("description", "historyStep", "updatedAt", "commitHash")
+        rest = {**dict.fromkeys(numbers, 0), **dict.fromkeys(unknown)}
+        return {"artifact": {**found, **rest, "ttlIsInherited": True}}
 
     def _alert(self, v: dict[str, Any]) -> dict[str, Any]:
         self.alerts.append(v)

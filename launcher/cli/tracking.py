@@ -130,6 +130,7 @@ OneMetric = Annotated[
     str | None, typer.Option("--metric", help="Result by which runs are compared.")
 ]
 Entity = Annotated[str | None, typer.Option("--entity", help="User or team at W&B.")]
+Question = Annotated[str, typer.Option("--question", help="What the study asks; heads the report.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Only write the specifications.")]
 
 
@@ -138,6 +139,7 @@ def dashboard(
     root: Root = OUTPUTS,
     metric: OneMetric = None,
     entity: Entity = None,
+    question: Question = "",
     offline: Offline = False,
 ) -> None:
     """Create or update the workspace and the report of a study at W&B.
@@ -146,14 +148,14 @@ def dashboard(
     one.
     """
     from launcher.tracking import dashboard as boards
-    from launcher.tracking import preview, showing
+    from launcher.tracking import page, preview, showing
     from launcher.tracking.wandb_run import has_key, why_unreachable
 
     study = pick([name] if name is not None else None, None, root).study
     shown = showing.look(study, metric, entity)
     folder = study.path / "dashboard"
     picture = folder / "preview.png"
-    paths = boards.write(shown, folder)
+    paths = boards.write(shown, folder, question)
     preview.draw(study, shown, picture)
     for path in [*paths, picture]:
         ui.say(f"wrote {_relative(path.absolute())}")
@@ -165,5 +167,7 @@ def dashboard(
         ui.say(f"not applied: {reason}")
         ui.say(f"`launch dashboard {study.path.name}` applies them on a machine that can reach W&B")
         return
-    for address in boards.apply(shown, folder):
+    for address in boards.apply(shown, folder, question):
         ui.say(address)
+    if trouble := page.publish(study.path, shown):
+        raise LauncherError(f"the page of `launch report` is no artifact: {trouble}")

@@ -218,15 +218,15 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str) and bool(re.fullmatch(r"[a-z0-9]{8,13}", value))
 
 
-def write(shown: Shown, folder: Path) -> list[Path]:
+def write(shown: Shown, folder: Path, question: str = "") -> list[Path]:
     """Write both specifications for a machine that has a network."""
     paths = [folder / "workspace.json", folder / "report.json"]
-    for path, model in zip(paths, (workspace(shown), report(shown)), strict=True):
+    for path, model in zip(paths, (workspace(shown), report(shown, question)), strict=True):
         write_json(path, spec(model))
     return paths
 
 
-def apply(shown: Shown, folder: Path) -> list[str]:
+def apply(shown: Shown, folder: Path, question: str = "") -> list[str]:
     """Create both at W&B, or update those that an earlier call made; returns their addresses.
 
     Raises:
@@ -237,7 +237,7 @@ def apply(shown: Shown, folder: Path) -> list[str]:
     where = {"entity": shown.entity, "project": shown.project}
     if any(known.get(key) != value for key, value in where.items()):
         known = where
-    view, page = workspace(shown), report(shown)
+    view, page = workspace(shown), report(shown, question)
     view._internal_name = known.get("view_name", view._internal_name)
     view._internal_id = known.get("view_id", view._internal_id)
     page.id = known.get("report_id", page.id)

@@ -21,7 +21,7 @@ from launcher.records import AttemptRecord
 from launcher.tracking import card as cards
 from launcher.tracking import fragments, journal, kept, links, lives, pulse, running, telling
 from launcher.tracking.card import Card
-from launcher.tracking.wandb_run import WandbRun, why_unreachable
+from launcher.tracking.wandb_run import WandbRun, in_one_line, why_unreachable
 
 LOOK_S = 0.5
 """Time between two looks at the journal [s]."""
@@ -57,7 +57,7 @@ class Publisher:
                     self.told = run.next_step - 1
                     return run
             except Exception as error:  # what a server answers is not ours to foresee
-                reason = f"W&B does not open the run: {' '.join(str(error).split())[:300]}"
+                reason = f"W&B does not open the run: {in_one_line(error)}"
                 _forget_wandb()
         if reason:
             self.warn(f"W&B is offline: {reason}")
@@ -125,7 +125,7 @@ def keep_checkpoint(run: WandbRun, run_dir: Path, card: Card) -> str:
         make(run_dir / found.path, f"checkpoint-{card.id}", "model", **about)
         kept.mark(folder, card.id)
     except Exception as error:  # what a server answers is not ours to foresee
-        return f"the best checkpoint is no artifact: {' '.join(str(error).split())[:300]}"
+        return f"the best checkpoint is no artifact: {in_one_line(error)}"
     return ""
 
 
@@ -203,6 +203,17 @@ def deliver(run_dir: Path, attempt: str, *, is_over: bool, is_online: bool) -> N
         raise LauncherError(trouble)
 
 
+def _deliver(given: argparse.Namespace) -> int:
+    try:
+        deliver(given.run_dir, given.attempt, is_over=given.over, is_online=given.online)
+    except Exception as error:  # told in one line, the last one, to whoever syncs
+        traceback.print_exc()
+        _forget_wandb(exit_code=1)
+        sys.stderr.write(f"{in_one_line(error)}\n")
+        return 1
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Publish one attempt; returns the exit code."""
     parser = argparse.ArgumentParser()
@@ -217,8 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.chdir(given.run_dir.parents[2])  # files are named from the folder that holds the outputs
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # else also an offline run tells W&B of itself
     if given.parent is None:
-        deliver(given.run_dir, given.attempt, is_over=given.over, is_online=given.online)
-        return 0
+        return _deliver(given)
     _ignore_signals()
     os.nice(10)
     try:
@@ -226,8 +236,8 @@ def main(arguments: list[str] | None = None) -> int:
             follow(Publisher(given.run_dir, given.attempt), given.parent)
     except Exception as error:  # its end is told to the log of the run, whatever the cause
         traceback.print_exc()
-        said = f"publishing to W&B stopped: {type(error).__name__}: {' '.join(str(error).split())}"
-        write_bytes(cards.path_of(given.run_dir).parent / running.WARNING, said[:500].encode())
+        said = f"publishing to W&B stopped: {in_one_line(error)}"
+        write_bytes(cards.path_of(given.run_dir).parent / running.WARNING, said.encode())
         _forget_wandb(exit_code=1)  # by itself it would tell W&B that all is well
         return 1
     return 0

@@ -20,13 +20,15 @@ from launcher import store
 from launcher.errors import LauncherError
 from launcher.states import FINAL, RunStatus
 from launcher.tracking import card as cards
-from launcher.tracking import fragments, journal, kept, lives, pulse
+from launcher.tracking import fragments, journal, kept, links, lives, pulse
 from launcher.tracking.card import Card
 from launcher.tracking.fragments import Fragment
 from launcher.tracking.wandb_run import has_key, why_unreachable
 
 PUBLISHED_WITHIN_S = 90.0
 """How long a run that has ended is waited for that is still published [s]."""
+GIVE_UP_S = 60.0
+"""How long the job of a run that is given up lives on to tell W&B [s]."""
 SYNC_S = 600.0
 """How long W&B may take for the rows of one life [s]."""
 
@@ -181,6 +183,21 @@ def sync(run: Tracked) -> str:
     return ""
 
 
+def give_up(run_dir: Path, attempt: str) -> str:
+    """Tell W&B, where it was online, that no life will follow; returns what went wrong.
+
+    Somebody who asked W&B for alerts gets one.
+    """
+    card = cards.read(run_dir)
+    if card is None or card.mode != "online" or links.url_of(run_dir) is None:
+        return ""
+    if not _is_left_alone(cards.path_of(run_dir).parent, card.finish_s):
+        return "it is still being published"
+    command = [sys.executable, "-m", "launcher.tracking.publisher", str(run_dir)]
+    command += ["--attempt", attempt, "--over", "--online"]
+    return _run(command, dict(os.environ), only_failures=True, timeout_s=GIVE_UP_S)
+
+
 def _wandb_sync(fragment: Fragment) -> str:
     # Its own file is named as the program of the run, unless another name is given, and its logs
     # would lie in the folder that the command is called from.
@@ -200,7 +217,13 @@ def _deliver(run: Tracked, *, is_online: bool) -> str:
     return _run(command, dict(os.environ), only_failures=True)
 
 
-def _run(command: list[str], environment: dict[str, str], *, only_failures: bool = False) -> str:
+def _run(
+    command: list[str],
+    environment: dict[str, str],
+    *,
+    only_failures: bool = False,
+    timeout_s: float = SYNC_S,
+) -> str:
     """What a program said last, or why it did not end."""
     try:
         done = subprocess.run(
@@ -208,12 +231,12 @@ def _run(command: list[str], environment: dict[str, str], *, only_failures: bool
             env=environment,
             capture_output=True,
             text=True,
-            timeout=SYNC_S,
+            timeout=timeout_s,
             check=False,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return f"W&B took more than {SYNC_S:g} s"
+        return f"W&B took more than {timeout_s:g} s"
     if done.returncode == 0 and only_failures:
         return ""
     return " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])

@@ -41,6 +41,11 @@ def why_unreachable(url: str | None = None) -> str:
         return f"{url} cannot be reached: {getattr(error, 'reason', error)}"
 
 
+def in_one_line(error: Exception) -> str:
+    """What W&B's library or server said."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+
+
 def has_key(url: str | None = None) -> bool:
     """Whether this user has a key for W&B's server, in the environment or in ~/.netrc."""
     if os.environ.get("WANDB_API_KEY"):

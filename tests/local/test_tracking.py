@@ -224,14 +224,21 @@ def test_a_dashboard_that_is_made_again_is_updated(
     interrupted: Tracked, server: Server, tmp_path: Path
 ) -> None:
     copy = Tracked(shutil.copytree(interrupted.folder, tmp_path / "copy"))
-    for _ in range(2):
-        done = copy.launch("dashboard", "--entity", "team", server=server)
+    (copy.run_dir.parent / "report").mkdir()
+    (copy.run_dir.parent / "report" / "index.html").write_text("<p>page</p>")
+    for question in ("Does it?", "Does it now?"):
+        words = ["--entity", "team", "--question", question]
+        done = copy.launch("dashboard", *words, server=server)
         assert done.returncode == 0, done.stderr
     assert len(server.views) == 2
+    (artifact,) = server.runs["report-s"].artifacts.values()
+    (file,) = artifact["manifest"]["contents"].values()
+    assert file["ref"] == "file:outputs/s/report/index.html"
     view, page = server.views.values()
     assert (view["entityName"], page["projectName"]) == ("team", "tests")
     assert "Run Comparer" in view["spec"]
     assert "result/loss" in page["spec"]
+    assert "Does it now?" in page["spec"]
 
 
 def test_a_run_that_is_begun_anew_after_rows_were_told_has_an_id_of_its_own(
@@ -338,7 +345,7 @@ def test_a_server_that_fails_half_way_costs_no_training(
 def test_a_run_that_was_deleted_at_wandb_costs_no_training_and_is_named(
     server: Server, tmp_path: Path
 ) -> None:
-    server.deleted = True
+    server.deleted = "f6c6d5f491e3"
     found, done = train(tmp_path / "p", "tracking.wandb.mode=online", url=server.url)
     assert done.returncode == 0, done.stderr
     assert (done.stdout + done.stderr).count("W&B is offline") == 1
@@ -346,6 +353,11 @@ def test_a_run_that_was_deleted_at_wandb_costs_no_training_and_is_named(
     synced = found.launch("sync", server=server)
     assert synced.returncode == 1
     assert "previously created and deleted" in synced.stderr
+    assert {fragment.run_id for fragment in found.fragments} == {server.deleted}
+    files = [str(fragment.path.parent) for fragment in found.fragments if not fragment.is_online]
+    again = ["-m", "wandb", "sync", "--id", "anew", *files]
+    assert run(*again, cwd=found.folder, env=_environment(server.url)).returncode == 0
+    assert [row["_step"] for row in server.runs["anew"].rows] == list(range(STEPS))
 
 
 @pytest.mark.parametrize("trouble", ["401", "500", "hangs", "refused"])

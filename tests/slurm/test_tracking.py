@@ -120,3 +120,24 @@ def test_a_job_syncs_what_runs_have_left_when_they_have_ended(lab: Lab) -> None:
         assert log.read_text().count("synced") >= 2
         told = sorted([row["_step"] for row in run.rows] for run in server.runs.values())
         assert told == [list(range(30)), list(range(40))]
+
+
+def test_whoever_follows_a_run_at_wandb_is_alerted_when_it_is_given_up(lab: Lab) -> None:
+    folder = copy_tracked(lab, "given up")
+    with serving() as server:
+        environment = {**_environment(lab), "WANDB_BASE_URL": server.url}
+        command = [
+            "python", "app.py", "-m", "hydra/launcher=slurm", "hydra.sweep.dir=outputs/s",
+            "steps=40", "step_s=0.2", "signals=[[25,SIGKILL]]", "tracking.wandb.mode=online",
+            "hydra.launcher.recovery.retries.crash=0",
+        ]  # fmt: skip
+        lab.run(command, cwd=folder, env=environment, timeout_s=300)
+        run_dir = folder / "outputs" / "s" / "0"
+        lab.wait([job_id(run_dir)], 300)
+        (verdict,) = verdicts(run_dir)
+        assert verdict["action"] == "stop"
+        (alert,) = server.alerts
+        assert alert["text"].startswith("crash: ")
+        (received,) = server.runs.values()
+        assert [row["_step"] for row in received.rows] == list(range(24))
+        assert received.exit_codes[-1] == 1
