@@ -24,6 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 from tests.wandb_server import serving  # noqa: E402
 
+LOG_EVERY = 10
+"""Optimizer steps from row to row, as in conf/."""
 NOWHERE = "http://127.0.0.1:9"
 KINDS = ("none", "csv", "offline", "500", "hangs", "refused")
 
@@ -34,7 +36,7 @@ def train(folder: Path, kind: str, url: str, steps: int, step_s: float) -> tuple
     modes = {"none": "disabled", "csv": "disabled", "offline": "offline"}
     command = [
         sys.executable, "app.py", "-m", "hydra/launcher=debug", "hydra.sweep.dir=outputs/s",
-        f"steps={steps}", f"step_s={step_s}", "save_every=50",
+        f"steps={steps}", f"step_s={step_s}", "save_every=50", f"log_every={LOG_EVERY}",
         f"tracking.csv={'false' if kind == 'none' else 'true'}",
         f"tracking.wandb.mode={modes.get(kind, 'online')}",
     ]  # fmt: skip
@@ -54,11 +56,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--step-s", type=float, default=0.03)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     arguments = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
+    kinds = list(dict.fromkeys(["none", *arguments.kinds]))
+    found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as name, serving() as server:
         for number in range(arguments.rounds):
-            for kind in KINDS[number % len(KINDS) :] + KINDS[: number % len(KINDS)]:
+            for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
                 if kind in ("500", "hangs"):
                     server.mood = kind
                 url = server.url if kind in ("500", "hangs") else NOWHERE

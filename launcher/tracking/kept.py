@@ -39,7 +39,8 @@ def note(folder: Path, file: Path, monitor: str | None, score: float | None) -> 
     found = Kept(path=str(path), monitor=monitor, score=score)
     known = read(folder)
     if known is None or known.model_copy(update={"told": ""}) != found:
-        store.write_record(folder / NAME, found)
+        # The training waits for it, and a power cut costs no more than this note.
+        store.write_record(folder / NAME, found, durable=False)
 
 
 def read(folder: Path) -> Kept | None:

@@ -63,7 +63,7 @@ def main(config):
         callbacks=[*found, ModelCheckpoint(run.run_dir / "kept", "best", monitor="val/loss")],
         logger=tracking.loggers(run) or False,
         max_steps=config.steps,
-        log_every_n_steps=1,
+        log_every_n_steps=config.log_every,
         val_check_interval=20,
         check_val_every_n_epoch=None,
         limit_val_batches=2,

@@ -10,7 +10,7 @@ import torch
 
 
 def rank():
-    return int(os.environ.get("SLURM_PROCID", "0"))
+    return int(os.environ.get("LAUNCHER_RANK") or os.environ.get("SLURM_PROCID", "0"))
 
 
 def life():
