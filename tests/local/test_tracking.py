@@ -334,10 +334,14 @@ def test_a_server_that_fails_half_way_costs_no_training(
     assert len(found.csv_rows()) == STEPS
     (received,) = server.runs.values()
     assert 0 < len(received.rows) < STEPS
+    # The command ends with the training; its process lives on until W&B is given up.
+    (said,) = found.run_dir.parent.glob(".submitit/*/*_log.out")
+    until = time.monotonic() + 90
+    while "nothing is lost" not in said.read_text() and time.monotonic() < until:
+        time.sleep(0.2)
     server.mood = "well"
     synced = found.launch("sync", server=server)
     assert synced.returncode == 0, synced.stderr
-    (said,) = found.run_dir.parent.glob(".submitit/*/*_log.out")
     assert said.read_text().count("nothing is lost: `launch sync`") == 1
     assert [row["_step"] for row in received.rows] == list(range(STEPS))
 
