@@ -9,6 +9,7 @@ that was killed may end in half a record, and is whole before it.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -142,8 +143,31 @@ def _name(item: Any) -> str:
     return str(item.key or ".".join(item.nested_key))
 
 
+def trim(path: Path) -> int:
+    """Cut off what follows the last whole record of a file that nobody writes any more.
+
+    `wandb sync` gives up at half a record, which a full disk or a kill leaves behind.
+
+    Returns:
+        Number of bytes that were cut off.
+    """
+    content = path.read_bytes()
+    end = _HEADER.size
+    for place, _ in _located(content):
+        end = place
+    if end < len(content):
+        os.truncate(path, end)
+    return max(len(content) - end, 0)
+
+
 def records(content: bytes) -> Iterator[bytes]:
     """Whole records of a file, in order; the first damage ends it."""
+    for _, record in _located(content):
+        yield record
+
+
+def _located(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Whole records, each with the place behind it."""
     if len(content) < _HEADER.size:
         return
     magic, number, _ = _HEADER.unpack_from(content)
@@ -163,4 +187,4 @@ def records(content: bytes) -> Iterator[bytes]:
         place += _RECORD.size + length
         parts = data if kind in (_FULL, _FIRST) else parts + data
         if kind in (_FULL, _LAST):
-            yield parts
+            yield place, parts

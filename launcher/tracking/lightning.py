@@ -52,9 +52,14 @@ class JournalLogger(Logger):
         """Add a row."""
         values = {name: float(value) for name, value in metrics.items()}
         trouble = self._begun().append(int(step or 0), time.time(), values)
-        if trouble is not None and not self._is_warned:
+        if trouble is not None:
+            self._warn("rows for W&B are kept in memory: %s", trouble)
+
+    def _warn(self, text: str, trouble: object) -> None:
+        """Once: a disk that is full is so at each row."""
+        if not self._is_warned:
             self._is_warned = True
-            log.warning("rows for W&B are kept in memory, `%s`: %s", self._path, trouble)
+            log.warning(text, trouble)
 
     def _begun(self) -> Journal:
         """The journal, cut back to where this life began."""
@@ -84,13 +89,14 @@ class JournalLogger(Logger):
                 None if score is None else float(score),
             )
         except LauncherError as error:
-            log.warning("the best checkpoint will not be shown at W&B: %s", error)
+            self._warn("the best checkpoint may not be shown at W&B: %s", error.message)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what the disk refused before."""
-        if self._journal is not None:
-            self._journal.flush()
+        """Write what the disk refused before, or say that W&B will not have it."""
+        trouble = self._journal.flush() if self._journal is not None else None
+        if trouble is not None:
+            log.warning("W&B will lack the last rows, which metrics.csv may have: %s", trouble)
 
 
 def loggers_of(

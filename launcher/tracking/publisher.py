@@ -105,6 +105,8 @@ class Publisher:
         if trouble:
             self.warn(trouble)
         self.run.close(exit_code=0 if is_completed else 1, will_go_on=will_go_on)
+        if self.run.url is None and last_step(self.folder, self.card.id) < self.told:
+            self.warn("W&B's library did not write all rows; is the disk full?")
         if self.run.url is not None:
             # It has all that was told, of earlier lives too: `wandb sync` would send it twice.
             _mark_synced(self.folder, self.run)

@@ -145,4 +145,6 @@ def _warn(run_dir: Path, otherwise: str) -> None:
     with contextlib.suppress(OSError):
         otherwise = (cards.path_of(run_dir).parent / WARNING).read_text().strip() or otherwise
     if otherwise:
-        log.warning("%s; nothing is lost: `launch sync` delivers the rest", otherwise)
+        log.warning(
+            "%s; the training is unharmed, `launch sync` delivers what is on disk", otherwise
+        )

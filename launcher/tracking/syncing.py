@@ -199,6 +199,7 @@ def give_up(run_dir: Path, attempt: str) -> str:
 
 
 def _wandb_sync(fragment: Fragment) -> str:
+    fragments.trim(fragment.path)
     # Its own file is named as the program of the run, unless another name is given, and its logs
     # would lie in the folder that the command is called from.
     logs = {"WANDB_PROGRAM": "launch sync", "WANDB_DIR": str(fragment.path.parents[2])}

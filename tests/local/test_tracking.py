@@ -267,6 +267,20 @@ def test_a_torn_file_of_wandb_is_whole_before_the_tear(
     assert len(fragments.read(torn).steps) < len(whole.steps)
 
 
+def test_a_life_whose_disk_was_full_is_synced_with_what_its_file_lacks(
+    interrupted: Tracked, server: Server, tmp_path: Path
+) -> None:
+    copy = Tracked(shutil.copytree(interrupted.folder, tmp_path / "copy"))
+    last = copy.fragments[-1].path
+    os.truncate(last, last.stat().st_size // 2)
+    assert copy.steps != list(range(STEPS))
+    done = copy.launch("sync", server=server)
+    assert done.returncode == 0, done.stderr
+    (received,) = server.runs.values()
+    assert [row["_step"] for row in received.rows] == list(range(STEPS))
+    assert received.exit_codes[-1] == 0
+
+
 def test_without_a_server_sync_says_so_and_leaves_all(interrupted: Tracked, server: Server) -> None:
     server.mood = "500"
     done = interrupted.launch("sync", server=server)
@@ -337,12 +351,12 @@ def test_a_server_that_fails_half_way_costs_no_training(
     # The command ends with the training; its process lives on until W&B is given up.
     (said,) = found.run_dir.parent.glob(".submitit/*/*_log.out")
     until = time.monotonic() + 90
-    while "nothing is lost" not in said.read_text() and time.monotonic() < until:
+    while "the training is unharmed" not in said.read_text() and time.monotonic() < until:
         time.sleep(0.2)
     server.mood = "well"
     synced = found.launch("sync", server=server)
     assert synced.returncode == 0, synced.stderr
-    assert said.read_text().count("nothing is lost: `launch sync`") == 1
+    assert said.read_text().count("the training is unharmed, `launch sync`") == 1
     assert [row["_step"] for row in received.rows] == list(range(STEPS))
 
 
@@ -405,7 +419,7 @@ def test_a_killed_wandb_core_costs_no_training_and_no_row(server: Server, tmp_pa
     killer.join()
     assert killed
     assert done.returncode == 0, done.stderr
-    assert (done.stdout + done.stderr).count("nothing is lost: `launch sync`") == 1
+    assert (done.stdout + done.stderr).count("the training is unharmed, `launch sync`") == 1
     assert found.launch("sync", server=server).returncode == 0
     (received,) = server.runs.values()
     assert [row["_step"] for row in received.rows] == list(range(STEPS))
