@@ -45,7 +45,10 @@ def test_one_scene_alone_scores_as_among_others(requests):
     for one, among in zip(few, together, strict=True):
         alone = score(one.scene, one.plan[None])
         for name in (*VALUES, "poses"):
-            assert np.array_equal(getattr(alone, name), getattr(among, name))
+            # Not to the bit: in which order a processor adds up few or many rows is its choice.
+            np.testing.assert_allclose(
+                getattr(alone, name), getattr(among, name), rtol=0, atol=1e-12, err_msg=name
+            )
 
 
 def test_the_slow_way_gives_the_official_values_too(recorded, requests):
