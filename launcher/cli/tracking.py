@@ -59,6 +59,13 @@ def sync(
     from launcher.tracking import syncing
 
     picked = pick(words, study, root)
+    if job and (dry_run or watch):
+        raise LauncherError(
+            "`--job` sends a job that watches; `--dry-run` and `--watch` are for this shell",
+            hint="drop one of them",
+        )
+    if partition is not None and not job:
+        raise LauncherError("`--partition` says where a job runs", hint="add --job")
     if job:
         _send_job(picked, partition)
         return
@@ -87,8 +94,7 @@ def _send_job(picked: Picked, partition: str | None) -> None:
     from launcher.tracking import sync_job
 
     statuses = picked.study.status(scheduler_of(picked.study))
-    wish = sync_job.SyncJob(partition=partition)
-    sent, waited_for = sync_job.submit(picked.study, statuses, wish)
+    sent, waited_for = sync_job.submit(picked.study, statuses, partition)
     waits = f"waits for {', '.join(waited_for)}" if waited_for else "nothing to wait for"
     ui.say(f"job {sent} syncs {picked.study.path.name}, {waits}")
 

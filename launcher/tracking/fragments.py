@@ -18,10 +18,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from launcher.files import write_bytes
+
 BLOCK = 32 * 1024
 _HEADER = struct.Struct("<4sHB")
 _RECORD = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+TORN = ".torn"
+"""Added to the name of a file for what was cut off it."""
 SYNCED = ".synced"
 """What `wandb sync` adds to the name of a file for the marker that it leaves beside it."""
 
@@ -146,18 +150,21 @@ def _name(item: Any) -> str:
 def trim(path: Path) -> int:
     """Cut off what follows the last whole record of a file that nobody writes any more.
 
-    `wandb sync` gives up at half a record, which a full disk or a kill leaves behind.
+    `wandb sync` gives up at half a record, which a full disk or a kill leaves behind. What is cut
+    off is kept beside it; a file without one whole record is left as it is.
 
     Returns:
         Number of bytes that were cut off.
+
+    Raises:
+        StoreError: the disk refuses what is cut off, and nothing is.
     """
     content = path.read_bytes()
-    end = _HEADER.size
-    for place, _ in _located(content):
-        end = place
+    end = max((place for place, _ in _located(content)), default=len(content))
     if end < len(content):
+        write_bytes(path.with_name(path.name + TORN), content[end:])
         os.truncate(path, end)
-    return max(len(content) - end, 0)
+    return len(content) - end
 
 
 def records(content: bytes) -> Iterator[bytes]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from launcher.tracking import syncing
 from launcher.tracking.card import Card
 from launcher.tracking.showing import Shown
 from launcher.tracking.wandb_run import WandbRun, in_one_line
 
 PAGE = Path("report") / "index.html"
 """Below the folder of the study."""
-LAUNCH_S = 120.0
+WITHIN_S = 120.0
+"""How long W&B may take [s]."""
 _ILLEGAL = re.compile(r"[^\w.-]+")
 
 
@@ -29,13 +30,7 @@ def publish(study: Path, shown: Shown) -> str:
     # W&B's library is given the folder that the page is named from as its own.
     command = [sys.executable, "-m", "launcher.tracking.page", str(study.absolute())]
     command += ["--project", shown.project, "--entity", shown.entity, "--name", shown.study]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LAUNCH_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"W&B took more than {LAUNCH_S:g} s"
-    return "" if done.returncode == 0 else " ".join(done.stderr.strip().splitlines()[-1:])
+    return syncing.call(command, dict(os.environ), only_failures=True, timeout_s=WITHIN_S)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--name", required=True)
     given = parser.parse_args(arguments)
     os.umask(0o077)
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
     os.chdir(given.study.parents[1])
     name = f"report-{_ILLEGAL.sub('-', given.name)}"[:128]
     card = Card(

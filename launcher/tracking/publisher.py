@@ -105,7 +105,8 @@ class Publisher:
         if trouble:
             self.warn(trouble)
         self.run.close(exit_code=0 if is_completed else 1, will_go_on=will_go_on)
-        if self.run.url is None and last_step(self.folder, self.card.id) < self.told:
+        told = self.run.last_told
+        if self.run.url is None and told not in (None, *fragments.read(self.run.file).steps[-1:]):
             self.warn("W&B's library did not write all rows; is the disk full?")
         if self.run.url is not None:
             # It has all that was told, of earlier lives too: `wandb sync` would send it twice.
@@ -121,10 +122,15 @@ def keep_checkpoint(run: WandbRun, run_dir: Path, card: Card) -> str:
     found = kept.read(folder)
     if found is None or not kept.is_missing(found, card.id, card.checkpoint):
         return ""
-    make = run.upload if card.checkpoint == "upload" else run.keep
     about = {"monitor": found.monitor, "score": found.score}
     try:
-        make(run_dir / found.path, f"checkpoint-{card.id}", "model", **about)
+        run.keep(
+            run_dir / found.path,
+            f"checkpoint-{card.id}",
+            "model",
+            is_uploaded=card.checkpoint == "upload",
+            **about,
+        )
         kept.mark(folder, card.id)
     except Exception as error:  # what a server answers is not ours to foresee
         return f"the best checkpoint is no artifact: {in_one_line(error)}"
@@ -207,7 +213,8 @@ def deliver(run_dir: Path, attempt: str, *, is_over: bool, is_online: bool) -> N
 
 def _deliver(given: argparse.Namespace) -> int:
     try:
-        deliver(given.run_dir, given.attempt, is_over=given.over, is_online=given.online)
+        with pulse.beating(cards.path_of(given.run_dir).parent):
+            deliver(given.run_dir, given.attempt, is_over=given.over, is_online=given.online)
     except Exception as error:  # told in one line, the last one, to whoever syncs
         traceback.print_exc()
         _forget_wandb(exit_code=1)

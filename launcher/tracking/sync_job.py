@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import LauncherError
@@ -13,28 +12,29 @@ from launcher.files import write_bytes
 from launcher.scheduler.client import SlurmClient
 from launcher.states import FINAL, RunStatus
 from launcher.studies import Study
+from launcher.tracking.syncing import require_key
 
 LOG = "sync-%j.log"
+TIMEOUT_MIN = 120
+"""It goes on until runs that were sent again have ended too, but no longer than this."""
 _MEM_GB = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class SyncJob:
-    """Where and for how long the job runs."""
-
-    partition: str | None = None
-    """One whose nodes have a way out; None takes SLURM's default."""
-    timeout_min: int = 120
-    """It goes on until runs that were sent again have ended too, but no longer than this."""
-
-
-def submit(study: Study, statuses: Sequence[RunStatus], job: SyncJob) -> tuple[str, list[str]]:
+def submit(
+    study: Study, statuses: Sequence[RunStatus], partition: str | None
+) -> tuple[str, list[str]]:
     """Send the job; returns its id and those that it waits for.
 
+    Args:
+        study: What it syncs.
+        statuses: How its runs stand.
+        partition: One whose nodes have a way out; None takes SLURM's default.
+
     Raises:
-        LauncherError: the study is not on SLURM, or SLURM refuses the job.
+        LauncherError: the study is not on SLURM, nobody has a key, or SLURM refuses the job.
     """
     record = study.record
+    require_key()
     if record.scheduler != "slurm":
         raise LauncherError(
             f"the runs of `{study.path.name}` are not jobs of SLURM that another could wait for",
@@ -45,7 +45,7 @@ def submit(study: Study, statuses: Sequence[RunStatus], job: SyncJob) -> tuple[s
     path = study.path.absolute() / "sync.sh"
     write_bytes(path, script(study.path.absolute()).encode())
     client = SlurmClient(variables=dict(record.environment))
-    words = [*options(study.path.absolute(), waited_for, job), str(path)]
+    words = [*options(study.path.absolute(), waited_for, partition), str(path)]
     return client.sbatch(words, f"sync of {study.path.name}"), waited_for
 
 
@@ -56,16 +56,16 @@ def script(study: Path) -> str:
     return f"#!/bin/bash\ncd {shlex.quote(str(Path.cwd()))}\nexec {shlex.join(command)}\n"
 
 
-def options(study: Path, waited_for: Sequence[str], job: SyncJob) -> list[str]:
+def options(study: Path, waited_for: Sequence[str], partition: str | None) -> list[str]:
     """Of sbatch."""
     found = {
         "job-name": f"sync-{study.name}",
         "ntasks": 1,
         "cpus-per-task": 1,
         "mem": f"{_MEM_GB}G",
-        "time": job.timeout_min,
+        "time": TIMEOUT_MIN,
         "output": str(study).replace("%", "%%") + f"/{LOG}",
-        "partition": job.partition,
+        "partition": partition,
         "dependency": f"afterany:{':'.join(waited_for)}" if waited_for else None,
     }
     return [f"--{name}={value}" for name, value in found.items() if value is not None]

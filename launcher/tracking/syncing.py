@@ -132,17 +132,26 @@ def _is_left_alone(folder: Path, patience_s: float) -> bool:
     return True
 
 
-def require_server() -> None:
-    """Refuse to begin where W&B cannot be reached or knows nobody.
+def require_key() -> None:
+    """Refuse to begin where W&B knows nobody.
 
     Raises:
-        LauncherError: why.
+        LauncherError: there is no key.
     """
     if not has_key():
         raise LauncherError(
             "there is no key for W&B: neither WANDB_API_KEY nor an entry in ~/.netrc",
             hint="`wandb login`",
         )
+
+
+def require_server() -> None:
+    """Refuse to begin where W&B cannot be reached or knows nobody.
+
+    Raises:
+        LauncherError: why.
+    """
+    require_key()
     if reason := why_unreachable():
         raise LauncherError(
             f"W&B cannot be used from here: {reason}",
@@ -170,9 +179,11 @@ def alone(study: Path) -> Iterator[None]:
 def sync(run: Tracked) -> str:
     """Bring a run to W&B; returns what went wrong, empty if nothing did."""
     if any(fragment.is_online for fragment in run.unsynced):
-        return _deliver(run, is_online=True)
+        return _deliver(run.run_dir, run.attempt, is_over=run.is_over, is_online=True)
     is_partial = run.untold or run.lacks_checkpoint
-    if is_partial and (trouble := _deliver(run, is_online=False)):
+    if is_partial and (
+        trouble := _deliver(run.run_dir, run.attempt, is_over=run.is_over, is_online=False)
+    ):
         return trouble
     folder = cards.path_of(run.run_dir).parent
     known = {fragment.path for fragment in run.fragments}
@@ -193,9 +204,7 @@ def give_up(run_dir: Path, attempt: str) -> str:
         return ""
     if not _is_left_alone(cards.path_of(run_dir).parent, card.finish_s):
         return "it is still being published"
-    command = [sys.executable, "-m", "launcher.tracking.publisher", str(run_dir)]
-    command += ["--attempt", attempt, "--over", "--online"]
-    return _run(command, dict(os.environ), only_failures=True, timeout_s=GIVE_UP_S)
+    return _deliver(run_dir, attempt, is_over=True, is_online=True, timeout_s=GIVE_UP_S)
 
 
 def _wandb_sync(fragment: Fragment) -> str:
@@ -205,20 +214,21 @@ def _wandb_sync(fragment: Fragment) -> str:
     logs = {"WANDB_PROGRAM": "launch sync", "WANDB_DIR": str(fragment.path.parents[2])}
     environment = {**os.environ, **logs}
     command = [sys.executable, "-m", "wandb", "sync", "--include-online"]
-    said = _run([*command, str(fragment.path.parent)], environment)
+    said = call([*command, str(fragment.path.parent)], environment)
     if fragment.is_synced:
         return ""
     return said or "`wandb sync` ended and has not synced it"
 
 
-def _deliver(run: Tracked, *, is_online: bool) -> str:
-    command = [sys.executable, "-m", "launcher.tracking.publisher", str(run.run_dir)]
-    command += ["--attempt", run.attempt]
-    command += ["--over"] * run.is_over + ["--online"] * is_online
-    return _run(command, dict(os.environ), only_failures=True)
+def _deliver(
+    run_dir: Path, attempt: str, *, is_over: bool, is_online: bool, timeout_s: float = SYNC_S
+) -> str:
+    command = [sys.executable, "-m", "launcher.tracking.publisher", str(run_dir)]
+    command += ["--attempt", attempt, *["--over"] * is_over, *["--online"] * is_online]
+    return call(command, dict(os.environ), only_failures=True, timeout_s=timeout_s)
 
 
-def _run(
+def call(
     command: list[str],
     environment: dict[str, str],
     *,

@@ -114,6 +114,8 @@ class WandbRun:
             settings=settings(card, is_online=is_online),
         )
         self.id = card.id
+        self.last_told: int | None = None
+        """Step of the last row that it was told."""
         self._patience_s = max(round(card.finish_s), 1)
         self.url: str | None = self._run.url if is_online else None
         self.file = Path(self._run.settings.sync_file)
@@ -136,6 +138,7 @@ class WandbRun:
             beside: What goes with the last of them.
         """
         for row in rows:
+            self.last_told = row.step
             values = {name: _finite(value) for name, value in row.values.items()}
             self._run.log(
                 {
@@ -153,27 +156,22 @@ class WandbRun:
         """Set values that stand for the whole run."""
         self._run.summary.update({k: v for k, v in values.items() if v is not None})
 
-    def keep(self, file: Path, artifact: str, kind: str, **about: Any) -> None:
-        """Make a file an artifact of this run, by reference: the file stays where it is.
+    def keep(
+        self, file: Path, artifact: str, kind: str, *, is_uploaded: bool = False, **about: Any
+    ) -> None:
+        """Make a file an artifact of this run.
 
         Args:
             file: Below the folder that this process works in, from where it is named.
             artifact: Its name; versions of one name replace each other.
             kind: `model` or `report`.
+            is_uploaded: Whether W&B gets a copy; otherwise it gets name and checksum, and the file
+                stays where it is.
             about: Facts that stand beside it.
 
         Raises:
             Exception: W&B refuses it, or does not answer in time.
         """
-        self._log(file, artifact, kind, about, is_uploaded=False)
-
-    def upload(self, file: Path, artifact: str, kind: str, **about: Any) -> None:
-        """Make a copy of a file an artifact of this run; arguments as for `keep`."""
-        self._log(file, artifact, kind, about, is_uploaded=True)
-
-    def _log(
-        self, file: Path, artifact: str, kind: str, about: dict[str, Any], *, is_uploaded: bool
-    ) -> None:
         import wandb
 
         made = wandb.Artifact(artifact, type=kind, metadata=about)

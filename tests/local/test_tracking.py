@@ -273,12 +273,39 @@ def test_a_life_whose_disk_was_full_is_synced_with_what_its_file_lacks(
     copy = Tracked(shutil.copytree(interrupted.folder, tmp_path / "copy"))
     last = copy.fragments[-1].path
     os.truncate(last, last.stat().st_size // 2)
+    torn = last.read_bytes()
     assert copy.steps != list(range(STEPS))
     done = copy.launch("sync", server=server)
     assert done.returncode == 0, done.stderr
     (received,) = server.runs.values()
     assert [row["_step"] for row in received.rows] == list(range(STEPS))
     assert received.exit_codes[-1] == 0
+    rest = last.with_name(last.name + fragments.TORN)
+    assert last.read_bytes() + (rest.read_bytes()) == torn
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--job"], "are not jobs of SLURM"),
+        (["--job", "--dry-run"], "drop one of them"),
+        (["--partition=gpu"], "add --job"),
+    ],
+)
+def test_a_wrong_wish_for_a_job_sends_nothing(
+    words: list[str], said: str, interrupted: Tracked, server: Server
+) -> None:
+    done = interrupted.launch("sync", *words, server=server)
+    assert (done.returncode, len(server.bodies)) == (2, 0)
+    assert said in done.stderr
+    assert not (interrupted.run_dir.parent / "sync.sh").exists()
+
+
+def test_a_file_of_a_format_that_nobody_knows_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(b":NEW format")
+    assert fragments.trim(path) == 0
+    assert path.read_bytes() == b":NEW format"
 
 
 def test_without_a_server_sync_says_so_and_leaves_all(interrupted: Tracked, server: Server) -> None:
