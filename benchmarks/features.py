@@ -56,6 +56,8 @@ SIZES = {
 }
 IMAGES = {"tiny": (48, 192), "ViT-S": (224, 224)}
 BATCH = 32
+FLOP_PER_IMAGE = 32 * (2 * 12 * 1280**2 * 256 + 4 * 256**2 * 1280)
+"""Of a ViT-H/14 at 224 x 224: its linear layers and its attention."""
 DISTINCT_FILES = 48
 
 
@@ -195,7 +197,19 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
     paths = [folder / f"{number}.jpg" for number in range(DISTINCT_FILES)]
     for number, path in enumerate(paths):
         path.write_bytes(jpeg(drawn(number, 3.0), 85))
-    for decode in ("full", "scaled"):
+    rate = matmul_flop_per_s(device)
+    share = encoding * FLOP_PER_IMAGE * arguments.depth / 32 / rate
+    print(f"matmul 8192 x 8192 x 8192 bf16: {rate / 1e12:.0f} TFLOP/s; the encoder alone reaches"
+          f" {share:.0%} of it")  # fmt: skip
+    for pool_hw in ((1, 1), None):
+        ready = FrozenBackbone(pooled(encoder.inner, pool_hw)).to(device, torch.bfloat16)
+        with tempfile.TemporaryDirectory(dir=folder) as store:
+            whole = _whole(ready, Decoded(arguments.images, size), Path(store), device)
+        share = whole * FLOP_PER_IMAGE * arguments.depth / 32 / rate
+        tokens = "1 token" if pool_hw else "all tokens"
+        print(f"extraction, {tokens:10}, decoded before {whole:8.1f} images/s, {share:.0%} of the"
+              " matmul rate", flush=True)  # fmt: skip
+    for decode in arguments.decode:
         files = Files(paths, arguments.images, scaled=decode == "scaled")
         decoding = timed(iter(loader(files, arguments)), size)
         print(f"decode only, {arguments.workers} workers, {decode:6} {decoding:8.1f} images/s")
@@ -209,9 +223,37 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
                   f" {whole / min(decoding, encoding):.2f} of the slower", flush=True)  # fmt: skip
 
 
+class Decoded:
+    """Batches of images that were decoded before, in pinned memory, as a loader gives them."""
+
+    def __init__(self, count: int, batch_size: int) -> None:
+        self.dataset, self.batch_size = range(count), batch_size
+        shape = (4, batch_size, 3, 224, 224)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8)
+        self.images = images.pin_memory() if torch.cuda.is_available() else images
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for number, first in enumerate(range(0, len(self.dataset), self.batch_size)):
+            index = torch.arange(first, min(first + self.batch_size, len(self.dataset)))
+            yield {"image": self.images[number % 4][: len(index)], "index": index}
+
+
+def matmul_flop_per_s(device: torch.device) -> float:
+    """The most that the device reaches in a matrix product of bfloat16, in 30 of them."""
+    edge = 8192 if device.type == "cuda" else 512
+    factors = torch.randn(2, edge, edge, device=device, dtype=torch.bfloat16)
+    for rounds in (3, 30):
+        _wait(device)
+        began = time.perf_counter()
+        for _ in range(rounds):
+            factors[0] @ factors[1]
+        _wait(device)
+    return rounds * 2 * edge**3 / (time.perf_counter() - began)
+
+
 def _whole(
     encoder: FrozenBackbone,
-    batches: DataLoader[dict[str, Tensor]],
+    batches: DataLoader[dict[str, Tensor]] | Decoded,
     folder: Path,
     device: torch.device,
 ) -> float:
@@ -237,6 +279,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=30_000, help="to extract from")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--decode", nargs="*", default=["full", "scaled"], help="ways to decode")
     parser.add_argument("--depth", type=int, default=32, help="blocks of the large encoder")
     parser.add_argument("--extraction", action="store_true", help="also on a CPU")
     parser.add_argument("--folder", default=None, help="for files and stores; the system's own")

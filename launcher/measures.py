@@ -170,6 +170,12 @@ class Measure:
         return sum(known) / len(known) if known else None
 
     @property
+    def gpu_power_w(self) -> float | None:
+        """Mean power of a GPU [W], over the ranks."""
+        known = [r.gpu_power_w for r in self.ranks if r.gpu_power_w is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
     def total_steps(self) -> int | None:
         """Optimizer steps of the whole training."""
         return self._first.total_steps

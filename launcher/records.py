@@ -320,6 +320,8 @@ class RankUse(Record):
     optimizer_gb: float | None = None
     gpu_utilization: float | None = None
     """Mean over the timed steps, from 0 to 1, as NVML tells."""
+    gpu_power_w: float | None = None
+    """Mean over the timed steps [W], as NVML tells."""
     is_probe: bool = False
     outcome: Outcome | None = None
 

@@ -2,9 +2,9 @@
 
 python benchmarks/gpu/scaling.py --out scaling.json
 
-Each shape is a probe (`launch probe`): a few dozen optimizer steps of TransFuser at paper size with
+Each shape is a probe (`launch probe`): a few dozen optimizer steps of a model at paper size with
 JPEG files of 1080 x 1920 on disk, in bfloat16, with the loaders, DDP and telemetry of a real run.
-Weak: 64 windows a GPU. Strong: 64 windows in all.
+Weak: `--per-gpu` windows on each GPU. Strong: so many in all.
 """
 
 from __future__ import annotations
@@ -17,13 +17,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PER_GPU = 64
-MODEL = ("backbone=transfuser", "head=transfuser", "trainer.precision=bf16-mixed")
+MODELS = {
+    "transfuser": ("backbone=transfuser", "head=transfuser", "trainer.precision=bf16-mixed"),
+    "vith_frozen": (
+        *("backbone=ijepa_vith14", "head=mlp", "finetune=frozen"),
+        *("features=online", "trainer.precision=bf16-true"),
+    ),
+    "vith_last4": (
+        *("backbone=ijepa_vith14", "head=mlp", "finetune=last_n"),
+        *("finetune.blocks=4", "features=online", "trainer.precision=bf16-true"),
+    ),
+}
 DATA = ("data.synthetic.num_logs=48", "data.synthetic.frames_per_log=24")
 
 
@@ -42,7 +52,7 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
     launch(
         arguments.project,
         "probe",
-        *MODEL,
+        *MODELS[arguments.model],
         *DATA,
         f"scale={arguments.scale}",
         f"paths.data_dir={folder}/data",
@@ -53,10 +63,25 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
         f"data.num_workers={cores // max(arguments.most, 1) - 1}",
         f"data.decode={arguments.decode}",
         f"trainer.batch_size={batch_size}",
+        f"trainer.max_micro_batch_size={arguments.per_gpu}",
         f"hydra.launcher.study={kind}",
         f"--steps={arguments.steps}",
         *arguments.overrides,
     )
+
+
+def random_weights(arguments: Any) -> Path:
+    """A file of a ViT-H/14 as I-JEPA has published one, but with random weights."""
+    from experiments import fitting
+    from experiments.models import IJepaPretraining, official_checkpoint
+    from experiments.settings import BackboneConfig
+
+    path = Path(arguments.folder or tempfile.gettempdir(), "random-vith14.pth.tar")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoder = IJepaPretraining(BackboneConfig(name="ijepa", depth=32), image_hw=(224, 224))
+        fitting.save(path, official_checkpoint(encoder))
+    return path
 
 
 def versions() -> dict[str, str]:
@@ -75,12 +100,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gpus", default="", help="numbers to try, like 1,2,4; all powers of two")
     parser.add_argument("--kinds", default="weak,strong")
+    parser.add_argument("--model", default="transfuser", choices=MODELS)
+    parser.add_argument("--per-gpu", type=int, default=64, help="windows, or all of them if strong")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--scale", default="paper")
     parser.add_argument("--decode", default="full")
     parser.add_argument("--mem-gb", type=float, default=24, help="host memory to ask for")
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
-    parser.add_argument("--folder", default=None, help="for data and runs; the system's own")
+    parser.add_argument("--folder", default=None, help="keeps data and runs; temporary without")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     arguments.project = Path(__file__).resolve().parents[2]
@@ -88,7 +115,10 @@ def main() -> None:
     wanted = arguments.gpus or ",".join(str(n) for n in (1, 2, 4, 8) if n <= there)
     counts = [int(word) for word in wanted.split(",")]
     arguments.most = max(counts)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+    if arguments.model.startswith("vith"):
+        arguments.overrides.append(f"backbone.weights={random_weights(arguments)}")
+    temporary = tempfile.TemporaryDirectory()
+    with nullcontext(arguments.folder) if arguments.folder else temporary as name:
         found = {kind: measured(Path(name), kind, counts, arguments)
                  for kind in arguments.kinds.split(",")}  # fmt: skip
     if arguments.out is not None:
@@ -98,7 +128,8 @@ def main() -> None:
 def measured(folder: Path, kind: str, counts: list[int], arguments: Any) -> list[dict[str, Any]]:
     """Figures of all shapes of one kind, printed as they come."""
     for gpus in counts:
-        probe(folder, kind, gpus, PER_GPU * (max(gpus, 1) if kind == "weak" else 1), arguments)
+        ranks = max(gpus, 1) if kind == "weak" else 1
+        probe(folder, kind, gpus, arguments.per_gpu * ranks, arguments)
     print(kind)
     print(launch(arguments.project, "scaling", f"--root={folder}/{kind}", "--all"), flush=True)
     text = launch(arguments.project, "scaling", f"--root={folder}/{kind}", "--json")

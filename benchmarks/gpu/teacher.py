@@ -41,7 +41,13 @@ def config_of(folder: Path, arguments: Any) -> ExperimentConfig:
     world = SyntheticConfig(num_logs=arguments.logs, frames_per_log=40, camera_hw=(45, 80))
     return ExperimentConfig(
         task="teacher",
-        data=DataConfig(root=str(folder / "data"), synthetic=world, image_hw=(32, 128), bev_px=64),
+        data=DataConfig(
+            root=str(folder / "data"),
+            synthetic=world,
+            image_hw=(32, 128),
+            bev_px=64,
+            num_workers=arguments.workers,
+        ),
         head=HeadConfig(name="hydra_mdp", teacher="scores", vocabulary_size=arguments.plans),
     )
 
@@ -66,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--plans", type=int, default=8192)
+    parser.add_argument("--workers", type=int, default=8, help="that read scenes")
     parser.add_argument("--logs", type=int, default=40)
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()

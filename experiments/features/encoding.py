@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +21,7 @@ from experiments.data.errors import DataError
 from experiments.data.sharded import Numbers
 from experiments.features.store import StoreFolder
 from experiments.models.backbone import Backbone
+from experiments.replay import Function, Replayer
 from launcher.context import RunContext
 from launcher.errors import StoreError
 
@@ -83,20 +84,29 @@ def encoded(
         context: Of the run, which may be asked to stop.
     """
     under_way: deque[_Fetched] = deque()
+    names = sorted(backbone.spec.sensors)
+    # An H200 idles for 4 % of the time between the 430 operations of a ViT-H/14.
+    replayed = Replayer(kept=1)
+
+    def encode(*sensors: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = backbone(dict(zip(names, sensors, strict=True))).tokens.to(dtype)
+        return tokens, torch.isfinite(tokens).flatten(1).all(dim=1)
+
     for batch in batches:
         if context is not None:
             context.raise_if_stopping()
-        on_device = {
-            name: value.to(device, non_blocking=True) if name in backbone.spec.sensors else value
-            for name, value in batch.items()
-        }
-        tokens = backbone(on_device).tokens.to(dtype)
-        is_finite = torch.isfinite(tokens).flatten(1).all(dim=1)
+        sensors = [batch[name].to(device, non_blocking=True) for name in names]
+        call = replayed if device.type == "cuda" else _called
+        tokens, is_finite = call(encode, sensors)
         under_way.append(_fetch(tokens, is_finite, batch["index"]))
         if len(under_way) == _AHEAD:
             yield under_way.popleft().numbers()
     for last in under_way:
         yield last.numbers()
+
+
+def _called(function: Function, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    return function(*inputs)
 
 
 def _fetch(tokens: Tensor, is_finite: Tensor, windows: Tensor) -> _Fetched:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -61,6 +61,8 @@ class Backbone(nn.Module, ABC):
     spec: BackboneSpec
     targets: frozenset[Target] = frozenset()
     """Batch entries that `auxiliary_loss` reads."""
+    is_convolutional: ClassVar[bool] = False
+    """Whether most of its work is convolutions, which GPUs do faster with channels last."""
 
     @abstractmethod
     def encode(self, batch: Mapping[str, Tensor]) -> Encoded:

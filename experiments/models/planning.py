@@ -24,6 +24,8 @@ from experiments.models.pooling import pooled
 from experiments.settings import ExperimentConfig, FinetuneConfig, OptimizerConfig
 from experiments.vocabulary import Vocabulary
 
+INDEX = "index"
+"""Entry of a batch that says which windows it holds."""
 FROZEN_DIGEST = "frozen_backbone_sha256"
 """Entry of a checkpoint that says which frozen backbone its head was trained on."""
 PROVENANCE = "provenance"
@@ -67,6 +69,14 @@ class PlanningModule(LightningModule):
         """Plan."""
         output: PlanOutput = self.head(self.backbone(batch).tokens, batch["status"])
         return output
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Leave `index` where Python reads it: asking a GPU for it waits for all that it does."""
+        moved = {name: value for name, value in batch.items() if name != INDEX}
+        stays = {name: value for name, value in batch.items() if name == INDEX}
+        return {**super().transfer_batch_to_device(moved, device, dataloader_idx), **stays}
 
     def training_step(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the loss of one micro-batch; log it and its terms."""

@@ -40,6 +40,8 @@ class TransFuser(Backbone):
     Pixels are scaled to [0, 1] and not standardised, as published.
     """
 
+    is_convolutional = True
+
     def __init__(
         self,
         config: BackboneConfig,

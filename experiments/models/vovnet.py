@@ -32,6 +32,8 @@ STRIDE = 32
 class VoVNetBackbone(Backbone):
     """The last stage of a VoVNet, pooled to `tokens_hw`. Images are standardised as ImageNet."""
 
+    is_convolutional = True
+
     def __init__(
         self, config: BackboneConfig, *, image_hw: tuple[int, int], weights: Path | None = None
     ) -> None:

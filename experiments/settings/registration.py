@@ -47,6 +47,7 @@ def _of_no_key() -> list[str]:
         "teacher.num_jobs",
         "teacher.metric_cache",
         "trainer.log_every_steps",
+        "trainer.profile_steps",
         "scoring.metric_cache",
     ]
 

@@ -89,11 +89,14 @@ class TrainerConfig:
     log_every_steps: int = 10
     deterministic: bool = True
     """Take only GPU kernels that repeat to the bit; slower."""
+    profile_steps: int = 0
+    """So many steps of each life are traced, to the folder `profile` of the run; 0: none."""
 
     def __post_init__(self) -> None:
         at_least("trainer.seed", self.seed, 0)
         for key in ("max_steps", "val_every_steps", "log_every_steps"):
             at_least(f"trainer.{key}", getattr(self, key), 1)
+        at_least("trainer.profile_steps", self.profile_steps, 0)
         one_of("trainer.precision", self.precision, PRECISIONS)
         _share("trainer.ema_decay", self.ema_decay)
         if self.ema_decay and self.precision == "bf16-true":

@@ -1,9 +1,10 @@
-"""What a rank takes of its GPU: memory as torch counts it, utilization as the driver tells."""
+"""What a rank takes of its GPU: memory as torch counts it, work and power as the driver tells."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ class Card:
     """
 
     def __init__(self, device: torch.device, is_timed: Callable[[], bool]) -> None:
-        """Look at `device`; utilization counts while `is_timed`."""
+        """Look at `device`; utilization and power count while `is_timed`."""
         properties = torch.cuda.get_device_properties(device)
         self.name: str = properties.name
         self.mem_gb = round(properties.total_memory / GB, 2)
@@ -28,8 +29,8 @@ class Card:
         self._is_timed = is_timed
         self._handle = _handle(str(getattr(properties, "uuid", "")))
         self._peaks = (0, 0)
-        self._busy = 0.0
-        self._looks = 0
+        self._busy = Mean()
+        self._power_w = Mean()
 
     def look(self) -> tuple[float, float]:
         """Allocated and reserved memory [GB], as the phase is to be told."""
@@ -41,26 +42,47 @@ class Card:
             for peak, before, current in zip(peaks, self._peaks, now, strict=True)
         ]
         self._peaks = peaks
-        self._look_at_utilization()
+        self._ask_the_driver()
         return said[0] / GB, said[1] / GB
 
-    def _look_at_utilization(self) -> None:
+    def _ask_the_driver(self) -> None:
         if self._handle is None or not self._is_timed():
             return
         import pynvml
 
-        try:
-            percent = pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu
-        except pynvml.NVMLError:  # e.g. not supported for a slice of a GPU
-            self._handle = None
-            return
-        self._busy += percent / 100
-        self._looks += 1
+        # Either may not be supported, as for a slice of a GPU.
+        with suppress(pynvml.NVMLError):
+            self._busy.add(pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100)
+        with suppress(pynvml.NVMLError):
+            self._power_w.add(pynvml.nvmlDeviceGetPowerUsage(self._handle) / 1000)
 
     @property
     def utilization(self) -> float | None:
         """Mean utilization of the looks, from 0 to 1; None where the driver does not tell."""
-        return round(self._busy / self._looks, 4) if self._looks else None
+        return self._busy.value
+
+    @property
+    def power_w(self) -> float | None:
+        """Mean power of the looks [W]; None where the driver does not tell."""
+        return self._power_w.value
+
+
+class Mean:
+    """Of what was added."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._count = 0
+
+    def add(self, value: float) -> None:
+        """Count a value in."""
+        self._sum += value
+        self._count += 1
+
+    @property
+    def value(self) -> float | None:
+        """None where nothing was added."""
+        return round(self._sum / self._count, 4) if self._count else None
 
 
 def card_of(device: torch.device, is_timed: Callable[[], bool]) -> Card | None:
@@ -77,5 +99,5 @@ def _handle(uuid: str) -> Any:
         return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
     except Exception as error:
         # No driver library, another maker, or a slice of a GPU: the rest is measured all the same.
-        log.info("the utilization of the GPU is unknown: %s", error)
+        log.info("utilization and power of the GPU are unknown: %s", error)
         return None

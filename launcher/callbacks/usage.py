@@ -253,6 +253,7 @@ class Usage(pl.Callback):
             "validation_batches": _rounded(self._validation_batches / count) if count else None,
             "checkpoint_s": _rounded(saved_s) if saved_s else None,
             "gpu_utilization": self.card.utilization if self.card is not None else None,
+            "gpu_power_w": self.card.power_w if self.card is not None else None,
         }
 
 

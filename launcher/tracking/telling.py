@@ -12,7 +12,7 @@ from launcher.tracking import lives
 
 
 def telemetry(run_dir: Path, attempt: str) -> dict[str, float]:
-    """Most memory that rank 0 and its node were seen to hold so far, and what they may [GB]."""
+    """What rank 0 and its node were seen to take so far: most memory [GB], mean speed and power."""
     use = store.find_record(run_dir / "attempts" / f"{attempt}.use" / "0.json", RankUse)
     if use is None or not use.phases:
         return {}
@@ -23,6 +23,8 @@ def telemetry(run_dir: Path, attempt: str) -> dict[str, float]:
         "memory/gpu_gb": max((p.gpu_gb or 0.0 for p in use.phases), default=0.0),
         "memory/limit_gb": use.mem_gb or 0.0,
         "speed/samples_per_s_mean": use.samples_per_s or 0.0,
+        "gpu/utilization": use.gpu_utilization or 0.0,
+        "gpu/power_w": use.gpu_power_w or 0.0,
     }
     return {name: value for name, value in found.items() if value}
 

@@ -45,6 +45,7 @@ def _row(measure: Measure) -> dict[str, Any]:
         "samples/s": _figure(measure.samples_per_s, 1),
         "data wait": _percent(measure.data_wait_share),
         "GPU busy": _percent(measure.gpu_utilization),
+        "GPU W": _figure(measure.gpu_power_w, 0),
         "validation s": _figure(measure.validation_s, 1),
         "checkpoint s": _figure(measure.checkpoint_s, 2),
         "GPU GB": _figure(measure.gpu_gb(), 2),

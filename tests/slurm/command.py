@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from . import carrying
 from .chaos.arguments import add_arguments as add_chaos_arguments
 from .errors import LabError
 from .installation import install
@@ -51,6 +52,10 @@ def _make_parser() -> argparse.ArgumentParser:
         "--user", action="store_true", help="be the ordinary user, inside of its namespaces"
     )
     _add(commands, "install", _install, "install the packages it needs (Debian, Ubuntu)")
+    pack = _add(commands, "pack", _pack, "put SLURM's files into an archive, for `unpack`")
+    pack.add_argument("archive", type=Path)
+    text = "put them where no package can be installed; for a machine that is thrown away"
+    _add(commands, "unpack", _unpack, text).add_argument("archive", type=Path)
     chaos = _add(commands, "chaos", _chaos, "do faults to trainings on labs, and show the outcome")
     add_chaos_arguments(chaos)
     memory = _add(commands, "memory", _memory, "predict what runs take on a lab, and run them")
@@ -75,6 +80,8 @@ def _add_up(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     add = parser.add_argument
     add("--nodes", type=int, default=defaults.nodes)
     add("--gpus-per-node", type=int, default=defaults.gpus_per_node)
+    add("--real-gpus", action="store_true", help="hand out the machine's own, node by node")
+    add("--gpu-type", default=defaults.gpu_type)
     add("--cpus-per-node", type=int, default=defaults.cpus_per_node)
     add("--real-memory-mb", type=int, default=defaults.real_memory_mb)
     add("--max-array-size", type=int, default=defaults.max_array_size)
@@ -144,6 +151,16 @@ def _shell(parsed: argparse.Namespace, directory: Path) -> NoReturn:
         os.execve(command[0], command, lab.environment() | prompt | terminal)
     environment = os.environ | prompt | {"SLURM_CONF": str(lab.layout.slurm_conf)}
     os.execvpe(shell[0], shell, environment)
+
+
+def _pack(parsed: argparse.Namespace, _directory: Path) -> int:
+    carrying.pack(parsed.archive)
+    return _OK
+
+
+def _unpack(parsed: argparse.Namespace, _directory: Path) -> int:
+    carrying.unpack(parsed.archive)
+    return _OK
 
 
 def _install(_: argparse.Namespace, _directory: Path) -> int:

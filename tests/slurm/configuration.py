@@ -23,12 +23,29 @@ def render_slurm_conf(plan: LabPlan, hostname: str) -> str:
 
 
 def render_gres_conf(plan: LabPlan) -> str:
-    """Render gres.conf: all nodes share the same pretended devices."""
+    """Render gres.conf: nodes have GPUs of their own, or all share the same pretended ones."""
     options = plan.options
     if not options.gpus_per_node:
         return ""
+    if options.real_gpus:
+        count, lines = options.gpus_per_node, []
+        for node, first in zip(options.node_names, itertools.count(0, count)):
+            files = f"/dev/nvidia[{first}-{first + count - 1}]"
+            lines.append(f"NodeName={node} Name=gpu Type={options.gpu_type} File={files}\n")
+        return "".join(lines)
     files = plan.layout.devices / f"gpu[0-{options.gpus_per_node - 1}]"
     return f"Name=gpu Type={options.gpu_type} File={files}\n"
+
+
+def render_task_prolog(plan: LabPlan) -> str:
+    """Render what tells each task its GPUs: on every node SLURM counts them from 0."""
+    return f"""#!/bin/bash
+number=${{SLURMD_NODENAME##*[!0-9]}}
+first=$(((10#$number - 1) * {plan.options.gpus_per_node}))
+found=
+for gpu in ${{CUDA_VISIBLE_DEVICES//,/ }}; do found+=,$((gpu < first ? gpu + first : gpu)); done
+[ -z "$found" ] || echo "export CUDA_VISIBLE_DEVICES=${{found#,}}"
+"""
 
 
 def render_cgroup_conf(version: int) -> str:
@@ -74,6 +91,7 @@ def _identity_lines(plan: LabPlan, hostname: str) -> tuple[str, ...]:
         f"SlurmctldPidFile={layout.run}/slurmctld.pid",
         f"SlurmdPidFile={layout.run}/slurmd.%n.pid",
         "MpiDefault=none",
+        *([f"TaskProlog={layout.task_prolog}"] if plan.options.real_gpus else []),
     )
 
 

@@ -22,7 +22,8 @@ def furnish(plan: LabPlan, cgroup_version: int) -> None:
     for name in plan.options.node_names:
         (layout.spool / name).mkdir(parents=True, exist_ok=True)
     _write_configuration(plan, cgroup_version)
-    _make_devices(layout, plan.options.gpus_per_node)
+    if not plan.options.real_gpus:
+        _make_devices(layout, plan.options.gpus_per_node)
     _make_key(layout)
     _make_home(layout)
 
@@ -36,6 +37,8 @@ def _write_configuration(plan: LabPlan, cgroup_version: int) -> None:
     }
     for name, text in texts.items():
         (plan.layout.etc / name).write_text(text)
+    plan.layout.task_prolog.write_text(configuration.render_task_prolog(plan))
+    plan.layout.task_prolog.chmod(0o755)
     database = plan.layout.etc / "slurmdbd.conf"
     database.write_text(configuration.render_slurmdbd_conf(plan))
     # slurmdbd refuses a file that others can read.

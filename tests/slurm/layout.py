@@ -36,6 +36,11 @@ class LabLayout:
         return self.etc / "slurm.conf"
 
     @property
+    def task_prolog(self) -> Path:
+        """Run before each task, where the GPUs are real."""
+        return self.etc / "task_prolog"
+
+    @property
     def log(self) -> Path:
         """One log per daemon."""
         return self.directory / "log"

@@ -19,6 +19,9 @@ class LabOptions:
     gpus_per_node: int = 4
     """Pretended GPUs of each node; 0 makes a cluster without any."""
 
+    real_gpus: bool = False
+    """Hand out the machine's own GPUs, `gpus_per_node` to each node in turn."""
+
     gpu_type: str = "l40s"
     """Type in `--gres=gpu:<type>:2`."""
 

@@ -38,7 +38,6 @@ SOURCES = (
     "membership.py",
     "plans.py",
     "progress.py",
-    "replay.py",
     "scene.py",
     "scene_types.py",
     "score.py",

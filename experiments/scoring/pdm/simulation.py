@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from experiments.replay import replayed
 from experiments.scoring.pdm.plans import wrapped
-from experiments.scoring.pdm.replay import replayed
 from experiments.scoring.pdm.scene import PLAN_STATES, STEP_S
 from experiments.scoring.pdm.tracking import WHEELBASE_M, Errors, commands, track_of
 

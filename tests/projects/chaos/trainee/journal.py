@@ -33,6 +33,13 @@ def say_hello(run_dir):
     append(Path(run_dir, "ranks.jsonl"), rank=rank(), pid=os.getpid(), host=host)
 
 
+def say_card(run_dir, device):
+    """Which GPU this rank trains on, by the name that it has for all processes."""
+    host = os.environ.get("SLURMD_NODENAME", "")
+    uuid = torch.cuda.get_device_properties(device).uuid if device.type == "cuda" else ""
+    append(Path(run_dir, "cards.jsonl"), rank=rank(), host=host, card=str(uuid))
+
+
 def say_step(run_dir, step):
     append(Path(run_dir, "steps.jsonl"), step=step)
 

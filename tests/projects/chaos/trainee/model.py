@@ -36,6 +36,7 @@ class Model(pl.LightningModule):
 
     def on_train_start(self):
         self._said = self.global_step
+        journal.say_card(self.run_dir, self.device)
 
     def on_train_batch_end(self, outputs, batch, batch_idx):
         if self.global_step == self._said:
