@@ -129,6 +129,7 @@ def weights_sha(module: nn.Module) -> str:
     total = hashlib.sha256()
     for parameter in module.parameters():
         if parameter.requires_grad:
-            value = parameter.detach().cpu().contiguous()
+            # Flat: a 1 x 1 kernel with channels last counts as contiguous, but cannot be viewed.
+            value = parameter.detach().cpu().contiguous().flatten()
             total.update(value.view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:12]

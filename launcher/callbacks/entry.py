@@ -15,8 +15,9 @@ def callbacks() -> list[Any]:
     from launcher.callbacks.heap import SharedHeap
     from launcher.callbacks.progress import Progress
     from launcher.callbacks.shape import SameWorld
+    from launcher.callbacks.streams import OneStream
 
-    found: list[Any] = [SameWorld(running), SharedHeap(), Progress(running.run_dir)]
+    found: list[Any] = [SameWorld(running), OneStream(), SharedHeap(), Progress(running.run_dir)]
     if running.recovery is not None:
         from launcher.callbacks.safe_points import SafePoints
 

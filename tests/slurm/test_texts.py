@@ -1,12 +1,18 @@
 """The pure parts of the lab: texts that are written, texts that are read. No SLURM needed."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.slurm import LabError, LabOptions
 from tests.slurm.cgroups import find_hierarchies
-from tests.slurm.configuration import render_cgroup_conf, render_gres_conf, render_slurm_conf
+from tests.slurm.configuration import (
+    render_cgroup_conf,
+    render_gres_conf,
+    render_slurm_conf,
+    render_task_prolog,
+)
 from tests.slurm.exposure import follow_links, group_by_closed_parent
 from tests.slurm.jobs import have_ended_in_accounts, is_terminal, select
 from tests.slurm.plan import LabPlan, make_plan
@@ -146,3 +152,30 @@ def test_array_is_selected_as_a_whole_or_by_element() -> None:
 )
 def test_terminal_states(state: str, *, expected: bool) -> None:
     assert is_terminal(state) is expected
+
+
+def test_real_gpus_are_split_among_the_nodes() -> None:
+    text = render_gres_conf(plan_of(nodes=2, gpus_per_node=2, real_gpus=True, gpu_type="h200"))
+    assert text.splitlines() == [
+        "NodeName=gl001 Name=gpu Type=h200 File=/dev/nvidia[0-1]",
+        "NodeName=gl002 Name=gpu Type=h200 File=/dev/nvidia[2-3]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("node", "given", "told"),
+    [
+        ("gl001", "0,1", "export CUDA_VISIBLE_DEVICES=0,1\n"),
+        ("gl002", "0,1", "export CUDA_VISIBLE_DEVICES=2,3\n"),
+        ("gl002", "1", "export CUDA_VISIBLE_DEVICES=3\n"),
+        ("gl002", "2,3", "export CUDA_VISIBLE_DEVICES=2,3\n"),
+        ("gl002", "", ""),
+    ],
+)
+def test_a_task_is_told_the_gpus_of_its_node(node: str, given: str, told: str) -> None:
+    script = render_task_prolog(plan_of(nodes=2, gpus_per_node=2, real_gpus=True))
+    environment = {"SLURMD_NODENAME": node, "CUDA_VISIBLE_DEVICES": given}
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, text=True, capture_output=True, check=True
+    )
+    assert done.stdout == told

@@ -37,3 +37,10 @@ def test_one_changed_weight_changes_the_digest() -> None:
     with torch.no_grad():
         layer.weight[0, 0] += 1e-6
     assert weights_sha(layer) != before
+
+
+def test_the_layout_of_kernels_changes_no_digest() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(4, 6, 1), torch.nn.Conv2d(6, 2, 3))
+    before = weights_sha(module)
+    module[0].weight.data = module[0].weight.data.as_strided((6, 4, 1, 1), (4, 1, 4, 4))
+    assert weights_sha(module.to(memory_format=torch.channels_last)) == before

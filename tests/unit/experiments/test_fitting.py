@@ -1,5 +1,7 @@
 """Loaders: who reads, with how many processes, and what those hold. What a Trainer is given."""
 
+import gzip
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import TensorDataset
 
-from experiments import fitting
+from experiments import fitting, profiling
+from experiments.agreement import weights_sha
 from experiments.models.ema import TRAINED
 from experiments.models.losses import displacement
 from experiments.settings import (
@@ -186,3 +189,54 @@ def test_what_only_pretrains_has_no_average_and_no_last_checkpoint(tmp_path: Pat
     kinds = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
     assert "Curves" in kinds
     assert not kinds & {"WeightAverage", "LastCheckpoint", "Compiled"}
+
+
+def test_convolutions_with_channels_last_are_the_same_model_for_all_that_reads_it(
+    tmp_path: Path,
+) -> None:
+    plain, laid_out = (tiny.planning(tiny.transfuser()) for _ in range(2))
+    fitting.ChannelsLast().setup(tiny.trainer(), laid_out, "fit")
+    torch.testing.assert_close(laid_out.predict(tiny.batch()), plain.predict(tiny.batch()))
+    trainer = tiny.fit(laid_out, max_steps=2)
+    kernel = laid_out.backbone.image.conv1.weight  # type: ignore[union-attr]
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert not kernel.is_contiguous()
+    trainer.save_checkpoint(tmp_path / "laid-out.ckpt")
+    other = tiny.planning(tiny.transfuser(), seed=1)
+    fitting.load_planner(other, tmp_path / "laid-out.ckpt")
+    assert weights_sha(other) == weights_sha(laid_out)
+
+
+def test_encoders_without_convolutions_keep_their_layout() -> None:
+    module = tiny.planning(tiny.ijepa())
+    fitting.ChannelsLast().setup(tiny.trainer(), module, "fit")
+    assert all(p.is_contiguous() for p in module.parameters())
+
+
+def test_only_gpus_get_channels_last(tmp_path: Path) -> None:
+    trainer = fitting.trainer(
+        TrainerConfig(batch_size=8), alone(tmp_path), callbacks=[], validate=True
+    )
+    kinds = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
+    assert "ChannelsLast" not in kinds
+
+
+def test_a_profile_is_taken_of_the_steps_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "SKIPPED", 1)
+    config = TrainerConfig(max_steps=4, val_every_steps=4, batch_size=8, profile_steps=2)
+    fitted(tmp_path, config)
+    with gzip.open(tmp_path / "profile" / "rank-0.json.gz") as file:
+        events = json.load(file)["traceEvents"]
+    assert sum(event["name"].startswith("Optimizer.step") for event in events) == 2
+    assert "aten::" in (tmp_path / "profile" / "rank-0.txt").read_text()
+
+
+def test_a_training_shorter_than_its_profile_leaves_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "SKIPPED", 1)
+    config = TrainerConfig(max_steps=3, val_every_steps=3, batch_size=8, profile_steps=50)
+    fitted(tmp_path, config)
+    assert (tmp_path / "profile" / "rank-0.json.gz").stat().st_size > 1000

@@ -155,3 +155,13 @@ def gradient_norm_of_first_step(limit: float) -> float:
     tiny.fit(module, max_steps=1)
     gradients = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
     return float(torch.cat(gradients).norm())
+
+
+def test_which_windows_a_batch_holds_stays_on_the_host() -> None:
+    batch = tiny.batch(2)
+    moved = tiny.planning(tiny.transfuser()).transfer_batch_to_device(
+        batch, torch.device("meta"), 0
+    )
+    assert moved.keys() == batch.keys()
+    assert moved["index"].tolist() == [0, 1]
+    assert {value.device.type for name, value in moved.items() if name != "index"} == {"meta"}
