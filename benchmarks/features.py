@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import results
 import torch
 from decoding import drawn, jpeg
 from torch import Tensor
@@ -199,6 +200,7 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
         path.write_bytes(jpeg(drawn(number, 3.0), 85))
     rate = matmul_flop_per_s(device)
     share = encoding * FLOP_PER_IMAGE * arguments.depth / 32 / rate
+    found: dict[str, float] = {"encoder alone": encoding}
     print(f"matmul 8192 x 8192 x 8192 bf16: {rate / 1e12:.0f} TFLOP/s; the encoder alone reaches"
           f" {share:.0%} of it")  # fmt: skip
     for pool_hw in ((1, 1), None):
@@ -207,6 +209,7 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
             whole = _whole(ready, Decoded(arguments.images, size), Path(store), device)
         share = whole * FLOP_PER_IMAGE * arguments.depth / 32 / rate
         tokens = "1 token" if pool_hw else "all tokens"
+        found[f"extraction of images decoded before, {tokens}"] = whole
         print(f"extraction, {tokens:10}, decoded before {whole:8.1f} images/s, {share:.0%} of the"
               " matmul rate", flush=True)  # fmt: skip
     for decode in arguments.decode:
@@ -218,9 +221,13 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
             with tempfile.TemporaryDirectory(dir=folder) as store:
                 whole = _whole(ready, loader(files, arguments), Path(store), device)
             tokens = "1 token" if pool_hw else "all tokens"
+            found[f"extraction from JPEG, data.decode={decode}, {tokens}"] = whole
             print(f"extraction, {tokens:10}, {decode:6} {whole:8.1f} images/s,"
                   f" {whole / decoding:.2f} of decoding,"
                   f" {whole / min(decoding, encoding):.2f} of the slower", flush=True)  # fmt: skip
+    per_image = FLOP_PER_IMAGE * arguments.depth / 32
+    rates = {"matmul_flop_per_s": rate, "flop_per_image": per_image, "images_per_s": found}
+    results.save(arguments.out, "extraction", rates)
 
 
 class Decoded:
@@ -282,6 +289,7 @@ def main() -> None:
     parser.add_argument("--decode", nargs="*", default=["full", "scaled"], help="ways to decode")
     parser.add_argument("--depth", type=int, default=32, help="blocks of the large encoder")
     parser.add_argument("--extraction", action="store_true", help="also on a CPU")
+    parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     parser.add_argument("--folder", default=None, help="for files and stores; the system's own")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:

@@ -27,6 +27,9 @@ from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import results
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEP = 25
 """At which faults are done, of 60."""
@@ -192,8 +195,7 @@ def main() -> None:
     red = [row for row in rows if is_red(row, rows[0].get("sha256", ""))]
     for row in rows:
         print("RED  " if row in red else "green", *(f"{k}={v}" for k, v in row.items()), sep="  ")
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(rows, indent=2))
+    results.save(arguments.out, "recovery", rows)
     print(f"{len(rows)} cases, {len(red)} red")
     sys.exit(bool(red))
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import results
 
 MODELS = {
     "transfuser": ("backbone=transfuser", "head=transfuser", "trainer.precision=bf16-mixed"),
@@ -84,17 +85,6 @@ def random_weights(arguments: Any) -> Path:
     return path
 
 
-def versions() -> dict[str, str]:
-    """What was measured on, and when."""
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "card": card,
-        "torch": torch.__version__,
-        "cores": str(len(os.sched_getaffinity(0))),
-    }
-
-
 def main() -> None:
     """Probe all shapes, print and save what they took."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,8 +111,7 @@ def main() -> None:
     with nullcontext(arguments.folder) if arguments.folder else temporary as name:
         found = {kind: measured(Path(name), kind, counts, arguments)
                  for kind in arguments.kinds.split(",")}  # fmt: skip
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps({**versions(), "found": found}, indent=2))
+    results.save(arguments.out, "scaling", found)
 
 
 def measured(folder: Path, kind: str, counts: list[int], arguments: Any) -> list[dict[str, Any]]:

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY))
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
+
+import results  # noqa: E402
 
 from tests.slurm import Lab, LabOptions, carrying, temporary_lab, why_not  # noqa: E402
 
@@ -132,8 +134,7 @@ def main() -> None:
         places = ", ".join(f"{c['rank']}: {c['host']} {c['card'][:8]}" for c in row["cards"])
         print("green" if row["green"] else "RED  ", row["shape"], f"{row['seconds']} s", places,
               row["sha256"][:12], row["said"], sep="  ")  # fmt: skip
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(rows, indent=2))
+    results.save(arguments.out, "slurm", rows)
     sys.exit(not all(row["green"] for row in rows))
 
 

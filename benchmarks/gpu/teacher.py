@@ -9,7 +9,6 @@ device; the shards of a GPU and of a CPU must say the same. A CPU scores some wi
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import results
 from scorer import OFFICIAL_MS, vocabulary
 
 from experiments.data import datasets
@@ -105,10 +105,8 @@ def main() -> None:
     print(f"  {whole} would take {hours:.1f} h at that rate (computed, not run)")
     print(f"  and the official code {official:,.0f} core-hours at {OFFICIAL_MS} ms")
     print(f"  largest difference of a score to the CPU: {difference:.1e}")
-    if arguments.out is not None:
-        found = {"card": card, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
-        found |= {"ms_per_plan": ms, "task_ms_per_plan": task_ms, "windows": told["windows"]}
-        arguments.out.write_text(json.dumps(found, indent=2))
+    found = {"ms_per_plan": ms, "task_ms_per_plan": task_ms, "windows": told["windows"]}
+    results.save(arguments.out, "teacher", found)
 
 
 if __name__ == "__main__":

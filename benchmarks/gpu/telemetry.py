@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from scaling import DATA, MODELS, launch, versions
+from scaling import DATA, MODELS, launch, results
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EVERY_MS = 500
@@ -96,8 +96,7 @@ def main() -> None:
     for what, (ours, theirs) in rows.items():
         print(f"  {what:14} record {ours:8.2f}   nvidia-smi {theirs:8.2f}   {ours / theirs:.3f}")
     print(f"  memory: the peak of torch in the record, {memory_mib:.0f} MiB with the context there")
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps({**versions(), "found": rows}, indent=2))
+    results.save(arguments.out, "telemetry", rows)
 
 
 if __name__ == "__main__":

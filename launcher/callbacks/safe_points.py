@@ -63,6 +63,9 @@ class SafePoints(pl.Callback):
         self._restore_at_validation: dict[str, Any] | None = None
         self._end: dict[str, Any] | None = None
         self._held: tuple[int, dict[str, Any]] | None = None
+        self._arrivals: buckets.Arrivals | None = None
+        self._arrival_order: list[int] | None = None
+        """Of gradients, in the first life of this training; None where it does not matter."""
         self._writer = Writer()
         self._saved_s = self._began_s = time.monotonic()
         self._is_warned = False
@@ -77,6 +80,7 @@ class SafePoints(pl.Callback):
         if stage != "fit":
             return
         self._trainer = trainer
+        self._arrivals = self._arrival_order = None
         number = run_context.count("fit")
         if not _is_supported(trainer, pl_module):
             return
@@ -121,6 +125,7 @@ class SafePoints(pl.Callback):
         ranks = ours["ranks"]
         mine = ranks[trainer.global_rank] if len(ranks) == trainer.world_size else {}
         self._loaded, self._place = mine, ours["place"]
+        self._arrival_order = ours.get("arrival_order")
         self._writer.saved_step = self._seen_step = manifest.step
         # Lightning would go on after an early stop, which it does not save.
         trainer.should_stop = manifest.completed
@@ -188,7 +193,7 @@ class SafePoints(pl.Callback):
         watch.mark("training", trainer.global_step)
         if self._files is None:
             return
-        buckets.settle(trainer.strategy.model)
+        self._lay_out_gradients(trainer, pl_module)
         self._agreement = Agreement(trainer.world_size, trainer.strategy.root_device)
         self._saved_s = self._began_s = time.monotonic()
         self._seen_step = trainer.global_step
@@ -200,6 +205,13 @@ class SafePoints(pl.Callback):
             if self._place == "before validation":
                 self._restore_at_validation = self._loaded["now"]
         self._loaded = None
+
+    def _lay_out_gradients(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As the first life does by itself; where a pass may not reach all, both are told."""
+        if self._loaded is not None or not pl_module.automatic_optimization:
+            buckets.settle(trainer.strategy.model, self._arrival_order)
+        else:
+            self._arrivals = buckets.Arrivals(trainer.strategy.model)
 
     # ---- between two batches ----------------------------------------------------------------
 
@@ -214,6 +226,8 @@ class SafePoints(pl.Callback):
         """Note a sign of life."""
         self._batches += 1
         watch.mark("training", trainer.global_step)
+        if self._arrivals is not None and trainer.global_step > self._seen_step:
+            self._arrival_order, self._arrivals = self._arrivals.take(), None
 
     def _between_batches(self) -> None:
         """Called before a training batch is drawn."""
@@ -334,7 +348,12 @@ class SafePoints(pl.Callback):
         for name in _HYPER_PARAMETERS:
             checkpoint.pop(name, None)
         metrics = dict(trainer.callback_metrics) if place == "end" else {}
-        checkpoint[OURS] = {"ranks": ranks, "place": place, "metrics": metrics}
+        checkpoint[OURS] = {
+            "ranks": ranks,
+            "place": place,
+            "metrics": metrics,
+            "arrival_order": self._arrival_order,
+        }
         if not trainer.is_global_zero:
             return {}
         encoded: dict[str, Any] = plain.encode(checkpoint)

@@ -10,9 +10,15 @@ from pathlib import Path
 from launcher import stopping
 from launcher.callbacks import agreement
 from launcher.context import RunContext
-from tests.local.trainings import Setting, StopAt, live
+from tests.local.trainings import Crossed, Model, Setting, StopAt, live
 
-SETTING = Setting(samples=64, batch_size=4, trainer={"max_epochs": 3, "accumulate_grad_batches": 2})
+MODELS = {"plain": Model, "crossed": Crossed}
+SETTING = Setting(
+    model=MODELS[os.environ.get("LIFE_MODEL", "plain")],
+    samples=64,
+    batch_size=4,
+    trainer={"max_epochs": 3, "accumulate_grad_batches": 2},
+)
 
 
 def main() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 
-def life(run_dir: Path, stop: int | None = None) -> list[list[Any]]:
+def life(run_dir: Path, stop: int | None = None, model: str = "plain") -> list[list[Any]]:
     """All ranks of a life; returns digest, step and notes of each."""
     run_dir.mkdir(exist_ok=True)
     port = str(21000 + os.getpid() % 9000)
@@ -27,6 +28,7 @@ def life(run_dir: Path, stop: int | None = None) -> list[list[Any]]:
             ],
             env={
                 **os.environ,
+                "LIFE_MODEL": model,
                 "LAUNCHER_RANK": str(rank),
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": port,
@@ -55,3 +57,17 @@ def test_ranks_that_stop_together_end_as_if_they_had_not(
     second = life(tmp_path)
     assert [end[2]["resumed_step"] for end in second] == [end[1] for end in first]
     assert [end[0] for end in second] == [end[0] for end in undisturbed]
+
+
+def test_gradients_are_added_in_the_order_in_which_they_arrived_in_the_first_life(
+    tmp_path: Path,
+) -> None:
+    (undisturbed,) = {end[0] for end in life(tmp_path / "whole", model="crossed")[:1]}
+    life(tmp_path / "parts", 2, model="crossed")
+    life(tmp_path / "parts", 5, model="crossed")
+    (saved,) = sorted((tmp_path / "parts").glob("checkpoints/resume/fit-00/*5.ckpt"))
+    kept = torch.load(saved, weights_only=True)["launcher"]["arrival_order"]
+    # Weight and bias of `second`, `last`, `first`, as they are made.
+    assert sorted(kept) == list(range(6))
+    assert [number // 2 for number in kept[::2]] == [1, 0, 2]
+    assert life(tmp_path / "parts", model="crossed")[0][0] == undisturbed

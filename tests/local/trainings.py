@@ -45,12 +45,15 @@ class Model(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1)
-        )
+        self.net = self.network()
         self.teacher = copy.deepcopy(self.net).requires_grad_(False)
         self.error = torchmetrics.MeanSquaredError()
         self.seen: list[tuple[int, str]] = []
+
+    def network(self) -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1)
+        )
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         point, target = batch
@@ -83,6 +86,24 @@ class Model(pl.LightningModule):
         }
 
 
+class Crossing(nn.Module):
+    """Layers that are used in another order than they are made, as two branches are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Linear(64, 32)
+        self.last = nn.Linear(32, 1)
+        self.first = nn.Linear(6, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+class Crossed(Model):
+    def network(self) -> nn.Module:
+        return Crossing()
+
+
 @dataclass
 class StopAt(pl.Callback):
     """Asks the process to stop after an optimizer step, or in a batch of a validation."""
@@ -106,6 +127,7 @@ class Setting:
     """One kind of training."""
 
     name: str = ""
+    model: type[Model] = Model
     samples: int = 22
     batch_size: int = 4
     num_workers: int = 0
@@ -168,7 +190,7 @@ def live(
     )
     context.enter(run)
     pl.seed_everything(3, workers=True, verbose=False)
-    model = Model()
+    model = setting.model()
     train, validation = loaders(setting)
     trainer = pl.Trainer(
         default_root_dir=run_dir,
