@@ -55,8 +55,11 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return shards
 
 
-def test_scores_are_those_of_the_scorer_to_the_precision_of_their_type(runs: Runs) -> None:
-    told = runs.score()
+@pytest.mark.parametrize("workers", [0, 2])
+def test_scores_are_those_of_the_scorer_to_the_precision_of_their_type(
+    runs: Runs, workers: int
+) -> None:
+    told = runs.score(num_workers=workers)
     store, splits = runs.open(), datasets(runs.data)
     anchors = vocabulary.load(runs.folder / "runs/vocabulary" / vocabulary.FILE_NAME).anchors
     scenes = SourceScenes(splits.source, runs.data)
@@ -128,8 +131,9 @@ def test_scores_of_another_metric_version_are_refused(
         runs.open()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 def test_windows_that_cannot_be_scored_are_named_and_never_made_up(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch, written: list[int]
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, written: list[int], workers: int
 ) -> None:
     bad = int(datasets(runs.data).train[3])
     read = SourceScenes.read
@@ -141,7 +145,7 @@ def test_windows_that_cannot_be_scored_are_named_and_never_made_up(
 
     monkeypatch.setattr(SourceScenes, "read", torn)
     with pytest.raises(DataError, match=r"1 of \d+ windows cannot be scored: .* map is torn"):
-        runs.score()
+        runs.score(num_workers=workers)
     assert 1 not in written  # the shard of rows 2 and 3
     assert 0 in written
 
