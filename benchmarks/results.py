@@ -136,10 +136,17 @@ def telemetry(found: dict[str, list[float]]) -> Iterator[Row]:
         yield f"telemetry: {what}", figure, "measured"
 
 
+def steps(found: dict[str, Any]) -> Iterator[Row]:
+    """Times of steps without loaders."""
+    for what, ms in found["ms"].items():
+        yield f"step of {found['windows']} windows a rank, {what}", f"{ms:.1f} ms", "measured"
+
+
 KINDS: dict[str, Callable[[Any], Iterator[Row]]] = {
     "scaling": scaling,
     "recovery": recovery,
     "slurm": slurm,
+    "steps": steps,
     "teacher": teacher,
     "extraction": extraction,
     "telemetry": telemetry,
