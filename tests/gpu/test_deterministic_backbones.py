@@ -38,9 +38,15 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         assert torch.equal(value, second[name]), name
 
 
+@pytest.mark.parametrize("is_filled", [True, False])
 @pytest.mark.parametrize("name", [name for name in SENSORS_OF if name != "blind"])
-def test_gradients_of_a_backbone_repeat(name: str) -> None:
+def test_gradients_of_a_backbone_repeat(
+    name: str, is_filled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", is_filled)
     backbone = build(name).to(DEVICE)
+    if backbone.is_convolutional:
+        backbone.to(memory_format=torch.channels_last)
     batch, found = on_device(tiny.batch(4)), []
     for _ in range(2):
         torch.manual_seed(0)

@@ -33,13 +33,16 @@ def test_a_stop_changes_nothing(precision: str, step: int, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 4, reason="there are no four GPUs here")
+@pytest.mark.parametrize("model", ["plain", "crossed"])
 def test_four_gpus_that_stop_together_end_as_if_they_had_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIFE_ACCELERATOR", "gpu")
-    expected = life(tmp_path / "undisturbed")
-    assert {end[1] for end in life(tmp_path / "stopped", 5)} == {5}
-    assert [end[0] for end in life(tmp_path / "stopped")] == [end[0] for end in expected]
+    expected = life(tmp_path / "undisturbed", model=model)
+    assert {end[1] for end in life(tmp_path / "stopped", 5, model)} == {5}
+    assert [end[0] for end in life(tmp_path / "stopped", None, model)] == [
+        end[0] for end in expected
+    ]
 
 
 def test_too_large_a_tensor_is_a_gpu_out_of_memory() -> None:
