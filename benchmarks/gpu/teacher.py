@@ -57,7 +57,7 @@ def kernel_ms(config: ExperimentConfig, anchors: Any, device: str) -> tuple[floa
     splits = datasets(config.data)
     scenes = SourceScenes(splits.source, config.data)
     read = [scenes.read(row, splits.source.red_lights(row)) for row in splits.train[:16].tolist()]
-    for scene in read[:3]:
+    for scene in read:
         score(scene, anchors, device=device)
     began = time.perf_counter()
     found = [score(scene, anchors, device=device) for scene in read]
