@@ -69,6 +69,8 @@ class Life:
             found["walltime"] = [
                 f"controller: the time limit of {timeout_min:g} min was near, SIGUSR2 was sent"
             ]
+        elif self.exits and not self.asked and set(self.exits.values()) == {EXIT_STOPPED}:
+            found["preempted"] = ["controller: it was asked to stop, and not by this controller"]
         if oom is not None:
             found["host_oom"] = [f"controller: {oom}"]
         if self.first_failure is not None:

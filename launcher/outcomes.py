@@ -153,6 +153,7 @@ def classify(evidence: Evidence) -> Finding:
         _requeued,
         _task_killed,
         _never_started,
+        _asked_by_another,
     )
     found = next((finding for rule in rules if (finding := rule(evidence))), None)
     if found is None:
@@ -360,6 +361,14 @@ def _never_started(e: Evidence) -> Finding | None:
     suspects = [node for node in dict.fromkeys(named) if not e.nodes or node in e.nodes]
     said = ["no rank ever gave a sign of life", *(f"log: {line}" for line in (lines or ends)[:2])]
     return _found("launch_failure", said, suspects or (e.nodes if len(e.nodes) == 1 else ()))
+
+
+def _asked_by_another(e: Evidence) -> Finding | None:
+    """Ranks of this machine that saved because somebody sent them SIGTERM.
+
+    On SLURM this says nothing: a run that was cancelled would be resurrected.
+    """
+    return _found("preempted", e.seen.get("preempted", ()))
 
 
 def _contradicted(e: Evidence, found: Finding) -> Sentences:

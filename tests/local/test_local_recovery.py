@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher import confine
+from launcher import beats, confine
 from launcher.records import CancelRecord
 from tests.programs import REPOSITORY, run
 
@@ -172,6 +172,23 @@ def test_a_killed_rank_is_tried_once_more(frozen: Frozen) -> None:
     assert frozen.live("crash") == 0
     assert outcomes(frozen.run_dir) == [("crash", "requeue")]
     assert "signal 9" in " ".join(verdicts(frozen.run_dir)[0]["evidence"])
+
+
+def test_a_run_that_somebody_else_asks_to_stop_saves_and_goes_on(frozen: Frozen) -> None:
+    controller = frozen.start("train", timeout_min=5)
+    try:
+        wait_until((frozen.run_dir / "lives.txt").exists)
+        beat = beats.read(frozen.run_dir, "001-000")[0]
+        os.kill(beat.pid, signal.SIGTERM)
+        assert controller.wait(timeout=90) == 0
+    finally:
+        controller.kill()
+        controller.wait()
+    assert outcomes(frozen.run_dir) == [("preempted", "requeue")]
+    said = " ".join(verdicts(frozen.run_dir)[0]["evidence"])
+    assert "not by this controller" in said
+    assert "SIGTERM" in said
+    assert attempt(frozen.run_dir, "001-001")["result"]["resumed"] >= 1
 
 
 def test_a_rank_that_is_killed_twice_is_not_tried_for_ever(frozen: Frozen) -> None:

@@ -28,6 +28,12 @@ def test_who_leaves_when_asked_to_has_run_out_of_time(code: int) -> None:
     assert "the time limit of 60 min was near" in found["walltime"][0]
 
 
+def test_who_was_asked_by_somebody_else_and_saved_was_preempted() -> None:
+    ended = life(exits={0: EXIT_STOPPED, 1: EXIT_STOPPED}, has_begun=True)
+    assert list(ended.seen(60, None)) == ["preempted"]
+    assert list(life(exits={0: EXIT_STOPPED, 1: -15}, has_begun=True).seen(60, None)) == ["crash"]
+
+
 def test_a_crash_after_the_announcement_is_a_crash() -> None:
     found = life(exits={0: -11}, asked=["SIGUSR2"], has_begun=True).seen(60, None)
     assert list(found) == ["crash"]
