@@ -4,6 +4,7 @@ Programs and plugins are those of Debian, with the libraries that they need besi
 has to be at least as new there. Accounting is left behind: a lab there has none.
 """
 
+import os
 import pwd
 import shutil
 import subprocess
@@ -41,7 +42,15 @@ def pack(archive: Path) -> None:
 
 
 def unpack(archive: Path) -> None:
-    """Put its files in their places, but replace none, and add the user of munge."""
+    """Put its files in their places, but replace none, and add the user of munge.
+
+    Raises:
+        LabError: there is no such archive, or this is not root.
+    """
+    if os.geteuid() != 0:
+        raise LabError("only root can put files into /usr", hint="use sudo")
+    if not (archive.is_file() and tarfile.is_tarfile(archive)):
+        raise LabError("no archive", where=f"`{archive}`", hint="python -m tests.slurm pack FILE")
     with tarfile.open(archive) as content:
         for member in content.getmembers():
             if not Path("/", member.name).exists():

@@ -5,8 +5,10 @@ import secrets
 import shutil
 import socket
 import stat
+from pathlib import Path
 
 from . import configuration
+from .errors import LabError
 from .layout import USER_ID, LabLayout
 from .plan import LabPlan
 
@@ -22,7 +24,9 @@ def furnish(plan: LabPlan, cgroup_version: int) -> None:
     for name in plan.options.node_names:
         (layout.spool / name).mkdir(parents=True, exist_ok=True)
     _write_configuration(plan, cgroup_version)
-    if not plan.options.real_gpus:
+    if plan.options.real_gpus:
+        require_gpus(plan)
+    else:
         _make_devices(layout, plan.options.gpus_per_node)
     _make_key(layout)
     _make_home(layout)
@@ -43,6 +47,22 @@ def _write_configuration(plan: LabPlan, cgroup_version: int) -> None:
     database.write_text(configuration.render_slurmdbd_conf(plan))
     # slurmdbd refuses a file that others can read.
     database.chmod(0o600)
+
+
+def require_gpus(plan: LabPlan) -> None:
+    """Refuse to hand out GPUs that the machine has not.
+
+    Raises:
+        LabError: names the first that is missing.
+    """
+    count = plan.options.nodes * plan.options.gpus_per_node
+    devices = [Path(f"/dev/nvidia{number}") for number in range(count)]
+    missing = next((path for path in devices if not path.exists()), None)
+    if missing is not None:
+        raise LabError(
+            f"`{missing}` is not there, {count} GPUs are asked for",
+            hint="lower --nodes or --gpus-per-node, or leave --real-gpus out: they are pretended",
+        )
 
 
 def _make_devices(layout: LabLayout, count: int) -> None:

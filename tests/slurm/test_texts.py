@@ -1,11 +1,12 @@
 """The pure parts of the lab: texts that are written, texts that are read. No SLURM needed."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.slurm import LabError, LabOptions
+from tests.slurm import LabError, LabOptions, carrying, furnishing
 from tests.slurm.cgroups import find_hierarchies
 from tests.slurm.configuration import (
     render_cgroup_conf,
@@ -179,3 +180,17 @@ def test_a_task_is_told_the_gpus_of_its_node(node: str, given: str, told: str) -
         ["bash", "-c", script], env=environment, text=True, capture_output=True, check=True
     )
     assert done.stdout == told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root unpacks")
+def test_what_is_no_archive_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no archive")
+    for name in ("text", "absent"):
+        with pytest.raises(LabError, match="no archive"):
+            carrying.unpack(tmp_path / name)
+
+
+def test_gpus_that_are_not_there_are_named() -> None:
+    plan = plan_of(nodes=32, gpus_per_node=32, real_gpus=True)
+    with pytest.raises(LabError, match=r"/dev/nvidia\d+` is not there, 1024 GPUs are asked for"):
+        furnishing.require_gpus(plan)
