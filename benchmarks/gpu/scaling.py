@@ -71,15 +71,14 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
     )
 
 
-def random_weights(arguments: Any) -> Path:
+def random_weights() -> Path:
     """A file of a ViT-H/14 as I-JEPA has published one, but with random weights."""
     from experiments import fitting
     from experiments.models import IJepaPretraining, official_checkpoint
     from experiments.settings import BackboneConfig
 
-    path = Path(arguments.folder or tempfile.gettempdir(), "random-vith14.pth.tar")
+    path = Path(tempfile.gettempdir(), "random-vith14.pth.tar")
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         encoder = IJepaPretraining(BackboneConfig(name="ijepa", depth=32), image_hw=(224, 224))
         fitting.save(path, official_checkpoint(encoder))
     return path
@@ -99,14 +98,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     parser.add_argument("--folder", default=None, help="keeps data and runs; temporary without")
     parser.add_argument("overrides", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     arguments.project = Path(__file__).resolve().parents[2]
     there = torch.cuda.device_count()
     wanted = arguments.gpus or ",".join(str(n) for n in (1, 2, 4, 8) if n <= there)
     counts = [int(word) for word in wanted.split(",")]
     arguments.most = max(counts)
     if arguments.model.startswith("vith"):
-        arguments.overrides.append(f"backbone.weights={random_weights(arguments)}")
+        arguments.overrides.append(f"backbone.weights={random_weights()}")
     temporary = tempfile.TemporaryDirectory()
     with nullcontext(arguments.folder) if arguments.folder else temporary as name:
         found = {kind: measured(Path(name), kind, counts, arguments)
