@@ -25,6 +25,8 @@ from launcher.tracking.wandb_run import WandbRun, in_one_line, why_unreachable
 
 LOOK_S = 0.5
 """Time between two looks at the journal [s]."""
+WRITTEN_WITHIN_S = 5.0
+"""How long after its end wandb-core may take to have all rows of an offline life on disk [s]."""
 
 
 class Publisher:
@@ -69,8 +71,10 @@ class Publisher:
         write_json(self.folder / links.STATE, {"id": self.card.id, "url": run.url})
 
     def warn(self, message: str) -> None:
-        """Have the log of the run say something."""
-        write_bytes(self.folder / running.WARNING, message.encode())
+        """Have the log of the run say something, after what it is to say already."""
+        path = self.folder / running.WARNING
+        known = path.read_text() if path.exists() else ""
+        write_bytes(path, "; ".join(filter(None, [known, message])).encode())
 
     def publish(self, *, is_over: bool) -> None:
         """Tell W&B the rows that are covered and that it does not have."""
@@ -105,12 +109,21 @@ class Publisher:
         if trouble:
             self.warn(trouble)
         self.run.close(exit_code=0 if is_completed else 1, will_go_on=will_go_on)
-        told = self.run.last_told
-        if self.run.url is None and told not in (None, *fragments.read(self.run.file).steps[-1:]):
+        if self.run.url is None and not _is_written(self.run):
             self.warn("W&B's library did not write all rows; is the disk full?")
         if self.run.url is not None:
             # It has all that was told, of earlier lives too: `wandb sync` would send it twice.
             _mark_synced(self.folder, self.run)
+
+
+def _is_written(run: WandbRun) -> bool:
+    """Whether all rows that it was told are on disk; wandb-core writes on after its end is told."""
+    until = time.monotonic() + WRITTEN_WITHIN_S
+    while run.last_told not in (None, *fragments.read(run.file).steps[-1:]):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def keep_checkpoint(run: WandbRun, run_dir: Path, card: Card) -> str:

@@ -393,7 +393,7 @@ def test_a_run_that_was_deleted_at_wandb_costs_no_training_and_is_named(
     server.deleted = "f6c6d5f491e3"
     found, done = train(tmp_path / "p", "tracking.wandb.mode=online", url=server.url)
     assert done.returncode == 0, done.stderr
-    assert (done.stdout + done.stderr).count("W&B is offline") == 1
+    assert (done.stdout + done.stderr).count("W&B is offline") == 1, done
     assert found.steps == list(range(STEPS))
     synced = found.launch("sync", server=server)
     assert synced.returncode == 1
@@ -414,7 +414,7 @@ def test_a_server_in_trouble_costs_no_training(
     found, done = train(tmp_path / "p", "tracking.wandb.mode=online", url=url)
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
-    assert said.count("W&B is offline") == 1
+    assert said.count("W&B is offline") == 1, said
     assert len(found.csv_rows()) == len(journal.read(found.run_dir / "tracking" / journal.NAME))
     assert found.steps == list(range(STEPS))
     server.mood = "well"
