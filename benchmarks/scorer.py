@@ -19,14 +19,13 @@ import numpy as np
 import shapely
 import torch
 from numpy.typing import NDArray
+from results import OFFICIAL_MS
 
 from experiments.data.frames import corners
 from experiments.data.vehicle import footprints
 from experiments.scoring.pdm.scene import EgoState, MapPolygon, SceneMetrics, Tracks
 from experiments.scoring.pdm.score import Scores, score
 
-OFFICIAL_MS = 4.4
-"""Of the official scorer per plan and core, on another machine."""
 Floats = NDArray[np.float64]
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +55,18 @@ class Profile(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """A training that ends earlier leaves what there is."""
+        self._leave()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """So does one that is stopped, as a probe is."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if 0 < self._seen < SKIPPED:
+            log.warning("no step was traced: the training ended before its step %d", SKIPPED + 1)
+        self._seen = 0
         self._end()
 
     def _end(self) -> None:
@@ -65,11 +75,7 @@ class Profile(pl.Callback):
             return
         found.stop()
         self._folder.mkdir(exist_ok=True)
-        plain = self._folder / f"rank-{self._rank}.json"
-        found.export_chrome_trace(str(plain))
-        with open(plain, "rb") as source, gzip.open(f"{plain}.gz", "wb") as target:
-            shutil.copyfileobj(source, target)
-        plain.unlink()
+        found.export_chrome_trace(str(self._folder / f"rank-{self._rank}.json.gz"))
         means = found.key_averages()
         by = "cuda" if any(mean.device_time_total for mean in means) else "cpu"
         table = means.table(sort_by=f"self_{by}_time_total", row_limit=_ROWS)

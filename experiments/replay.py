@@ -11,7 +11,7 @@ Function = Callable[..., Sequence[Tensor]]
 
 
 class Replayer:
-    """Calls functions of GPU tensors, recorded as CUDA graphs where they come again."""
+    """Calls functions of tensors; on GPUs recorded as CUDA graphs where they come again."""
 
     def __init__(self, kept: int) -> None:
         """Keep so many recordings; each holds memory for inputs, outputs and what is between."""
@@ -24,11 +24,13 @@ class Replayer:
         """Return `function(*inputs, *settings)`.
 
         Args:
-            function: Of tensors on a GPU; waits for nothing and copies nothing from the host,
-                except the first time that it is called.
+            function: On a GPU it waits for nothing and copies nothing from the host, except the
+                first time that it is called. On a CPU it is called as it is.
             inputs: What it is called with.
             settings: Other arguments; a recording is for their values and for the inputs' shapes.
         """
+        if not inputs[0].is_cuda:
+            return list(function(*inputs, *settings))
         key = (function, *settings, *((value.shape, value.dtype, value.device) for value in inputs))
         if key not in self._recordings:  # a shape that never comes again is not worth a recording
             self._remember(key, None)

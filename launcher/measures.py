@@ -166,14 +166,12 @@ class Measure:
     @property
     def gpu_utilization(self) -> float | None:
         """Mean over the ranks, from 0 to 1."""
-        known = [r.gpu_utilization for r in self.ranks if r.gpu_utilization is not None]
-        return sum(known) / len(known) if known else None
+        return _mean(self.ranks, lambda rank: rank.gpu_utilization)
 
     @property
     def gpu_power_w(self) -> float | None:
         """Mean power of a GPU [W], over the ranks."""
-        known = [r.gpu_power_w for r in self.ranks if r.gpu_power_w is not None]
-        return sum(known) / len(known) if known else None
+        return _mean(self.ranks, lambda rank: rank.gpu_power_w)
 
     @property
     def total_steps(self) -> int | None:
@@ -269,6 +267,11 @@ class Measure:
 def _most(items: Sequence[T], figure: Callable[[T], N | None]) -> N | None:
     known = [value for item in items if (value := figure(item)) is not None]
     return max(known, default=None)
+
+
+def _mean(items: Sequence[T], figure: Callable[[T], float | None]) -> float | None:
+    known = [value for item in items if (value := figure(item)) is not None]
+    return sum(known) / len(known) if known else None
 
 
 def use_dir(run_dir: Path, attempt: str) -> Path:

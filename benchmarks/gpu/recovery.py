@@ -192,9 +192,11 @@ def main() -> None:
             rows = [one.result() for one in started]
         if arguments.only != "faults":
             rows.append(out_of_gpu_memory(Path(name) / "oom", arguments))
-    red = [row for row in rows if is_red(row, rows[0].get("sha256", ""))]
+    expected = rows[0].get("sha256", "")
+    rows = [{"green": not is_red(row, expected), **row} for row in rows]
+    red = [row for row in rows if not row["green"]]
     for row in rows:
-        print("RED  " if row in red else "green", *(f"{k}={v}" for k, v in row.items()), sep="  ")
+        print("green" if row["green"] else "RED  ", *(f"{k}={v}" for k, v in row.items()), sep="  ")
     results.save(arguments.out, "recovery", rows)
     print(f"{len(rows)} cases, {len(red)} red")
     sys.exit(bool(red))

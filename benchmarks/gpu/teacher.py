@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import results
-from scorer import OFFICIAL_MS, vocabulary
+from scorer import vocabulary
 
 from experiments.data import datasets
 from experiments.scoring.pdm.from_source import SourceScenes
@@ -31,7 +31,6 @@ from experiments.teaching import score_vocabulary
 from experiments.vocabulary import FILE_NAME, Vocabulary, save
 from launcher.context import RunContext
 
-NAVTRAIN = 103_288
 COMPARED = 4
 """Scenes that are scored on a CPU too."""
 
@@ -95,17 +94,12 @@ def main() -> None:
         )
         told = score_vocabulary(replace(config), context)
     task_ms = float(told["ms_per_plan"])
-    hours = task_ms / 1e3 / 3600 * arguments.plans * NAVTRAIN
-    official = OFFICIAL_MS / 1e3 / 3600 * arguments.plans * NAVTRAIN
     card = torch.cuda.get_device_name() if arguments.device == "cuda" else "one CPU core"
     print(f"{card}: {arguments.plans} plans on {told['windows']} windows of generated scenes")
-    print(f"  scoring alone:       {1e3 / ms:12,.0f} plans/s  {ms:.4f} ms per plan")
-    print(f"  task=teacher, whole: {1e3 / task_ms:12,.0f} plans/s  {task_ms:.4f} ms per plan")
-    whole = f"{arguments.plans} x {NAVTRAIN:,}"
-    print(f"  {whole} would take {hours:.1f} h at that rate (computed, not run)")
-    print(f"  and the official code {official:,.0f} core-hours at {OFFICIAL_MS} ms")
-    print(f"  largest difference of a score to the CPU: {difference:.1e}")
     found = {"ms_per_plan": ms, "task_ms_per_plan": task_ms, "windows": told["windows"]}
+    for what, figure, source in results.teacher(found):
+        print(f"  {what}: {figure} ({source})")
+    print(f"  largest difference of a score to the CPU: {difference:.1e}")
     results.save(arguments.out, "teacher", found)
 
 

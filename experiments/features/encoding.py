@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,7 +21,7 @@ from experiments.data.errors import DataError
 from experiments.data.sharded import Numbers
 from experiments.features.store import StoreFolder
 from experiments.models.backbone import Backbone
-from experiments.replay import Function, Replayer
+from experiments.replay import Replayer
 from launcher.context import RunContext
 from launcher.errors import StoreError
 
@@ -96,17 +96,12 @@ def encoded(
         if context is not None:
             context.raise_if_stopping()
         sensors = [batch[name].to(device, non_blocking=True) for name in names]
-        call = replayed if device.type == "cuda" else _called
-        tokens, is_finite = call(encode, sensors)
+        tokens, is_finite = replayed(encode, sensors)
         under_way.append(_fetch(tokens, is_finite, batch["index"]))
         if len(under_way) == _AHEAD:
             yield under_way.popleft().numbers()
     for last in under_way:
         yield last.numbers()
-
-
-def _called(function: Function, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-    return function(*inputs)
 
 
 def _fetch(tokens: Tensor, is_finite: Tensor, windows: Tensor) -> _Fetched:

@@ -72,9 +72,7 @@ class Publisher:
 
     def warn(self, message: str) -> None:
         """Have the log of the run say something, after what it is to say already."""
-        path = self.folder / running.WARNING
-        known = path.read_text() if path.exists() else ""
-        write_bytes(path, "; ".join(filter(None, [known, message])).encode())
+        _warn(self.folder, message)
 
     def publish(self, *, is_over: bool) -> None:
         """Tell W&B the rows that are covered and that it does not have."""
@@ -114,6 +112,12 @@ class Publisher:
         if self.run.url is not None:
             # It has all that was told, of earlier lives too: `wandb sync` would send it twice.
             _mark_synced(self.folder, self.run)
+
+
+def _warn(folder: Path, message: str) -> None:
+    path = folder / running.WARNING
+    known = path.read_text() if path.exists() else ""
+    write_bytes(path, "; ".join(filter(None, [known, message])).encode())
 
 
 def _is_written(run: WandbRun) -> bool:
@@ -259,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # its end is told to the log of the run, whatever the cause
         traceback.print_exc()
         said = f"publishing to W&B stopped: {in_one_line(error)}"
-        write_bytes(cards.path_of(given.run_dir).parent / running.WARNING, said.encode())
+        _warn(cards.path_of(given.run_dir).parent, said)
         _forget_wandb(exit_code=1)  # by itself it would tell W&B that all is well
         return 1
     return 0

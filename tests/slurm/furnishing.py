@@ -26,6 +26,8 @@ def furnish(plan: LabPlan, cgroup_version: int) -> None:
     _write_configuration(plan, cgroup_version)
     if plan.options.real_gpus:
         require_gpus(plan)
+        layout.task_prolog.write_text(configuration.render_task_prolog(plan))
+        layout.task_prolog.chmod(0o755)
     else:
         _make_devices(layout, plan.options.gpus_per_node)
     _make_key(layout)
@@ -41,8 +43,6 @@ def _write_configuration(plan: LabPlan, cgroup_version: int) -> None:
     }
     for name, text in texts.items():
         (plan.layout.etc / name).write_text(text)
-    plan.layout.task_prolog.write_text(configuration.render_task_prolog(plan))
-    plan.layout.task_prolog.chmod(0o755)
     database = plan.layout.etc / "slurmdbd.conf"
     database.write_text(configuration.render_slurmdbd_conf(plan))
     # slurmdbd refuses a file that others can read.

@@ -49,7 +49,7 @@ class Driven:
 def drive(poses: Tensor, start: Start, *, quirk: bool = True) -> Driven:
     """Follow (41, P, 3) centred plans from `start`; `quirk` as in `track_of`."""
     inputs = (poses, start.heading, start.velocity, start.acceleration, start.steering)
-    found = replayed(_drive, inputs, quirk) if poses.is_cuda else _drive(*inputs, quirk)
+    found = replayed(_drive, inputs, quirk)
     return Driven(*found)
 
 

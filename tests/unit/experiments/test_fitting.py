@@ -240,3 +240,11 @@ def test_a_training_shorter_than_its_profile_leaves_what_there_is(
     config = TrainerConfig(max_steps=3, val_every_steps=3, batch_size=8, profile_steps=50)
     fitted(tmp_path, config)
     assert (tmp_path / "profile" / "rank-0.json.gz").stat().st_size > 1000
+
+
+def test_a_training_that_never_comes_to_its_profile_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fitted(tmp_path, TrainerConfig(max_steps=2, val_every_steps=2, batch_size=8, profile_steps=2))
+    assert "no step was traced: the training ended before its step 21" in caplog.text
+    assert not (tmp_path / "profile").exists()
