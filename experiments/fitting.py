@@ -12,7 +12,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from experiments.models.ema import WeightAverage
@@ -20,6 +22,7 @@ from experiments.models.finetune import whole_backbone
 from experiments.models.finetune_guard import PolicyGuard
 from experiments.models.planning import PlanningModule
 from experiments.monitoring import Curves
+from experiments.passes import Passes, plainly
 from experiments.profiling import Profile
 from experiments.sampling import StepBatches, effective_steps, rank_share
 from experiments.settings import (
@@ -143,8 +146,13 @@ def trainer(
     accumulation = split.accumulation
     note(micro_batch_size=split.micro_batch_size)
     every = min(config.val_every_steps, config.max_steps) * accumulation
+    arguments = context.trainer_arguments()
+    if arguments["strategy"] == "ddp":
+        # Buffers are shared where they are read, by SharedStatistics.
+        how: dict[str, Any] = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
+        arguments["strategy"] = DDPStrategy(**how)
     return pl.Trainer(
-        **context.trainer_arguments(),
+        **arguments,
         callbacks=[*callbacks, *_of_config(config, context, validate=validate)],
         max_steps=config.max_steps,
         accumulate_grad_batches=accumulation,
@@ -173,7 +181,7 @@ def _check_accelerator(config: TrainerConfig, context: RunContext) -> None:
 
 
 def _of_config(config: TrainerConfig, context: RunContext, *, validate: bool) -> list[pl.Callback]:
-    found: list[pl.Callback] = [PolicyGuard(), Curves(config.batch_size)]
+    found: list[pl.Callback] = [PolicyGuard(), SharedStatistics(), Curves(config.batch_size)]
     if validate:
         found.append(LastCheckpoint(checkpoint_dir(context.run_dir) / "last.ckpt"))
     if validate and config.ema_decay:
@@ -182,11 +190,33 @@ def _of_config(config: TrainerConfig, context: RunContext, *, validate: bool) ->
         found.append(Bf16Backbone())
     if context.accelerator == "gpu":
         found.append(ChannelsLast())
+        if config.cuda_graphs and not config.compile:
+            found.append(Recorded())
     if config.compile:
         found.append(Compiled())
     if config.profile_steps:
         found.append(Profile(context.run_dir / "profile", context.rank, config.profile_steps))
     return found
+
+
+class SharedStatistics(pl.Callback):
+    """Has all ranks validate with the running statistics of rank 0, which are those that are saved.
+
+    DDP shares them in each step by hundreds of small copies, although training does not read them.
+    """
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take those of rank 0."""
+        self._share(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """So does what follows the training."""
+        self._share(trainer, pl_module)
+
+    def _share(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.world_size > 1:
+            for buffer in pl_module.buffers():
+                dist.broadcast(buffer, src=0)
 
 
 class Bf16Backbone(pl.Callback):
@@ -236,6 +266,23 @@ class LastCheckpoint(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, on all ranks together."""
         trainer.save_checkpoint(self._path, weights_only=False)
+
+
+class Recorded(pl.Callback):
+    """Replays the parts of backbone and head that say that they can be."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Record the first batch of each shape but one."""
+        if stage == "fit" and isinstance(pl_module, PlanningModule):
+            passes = Passes()
+            whole_backbone(pl_module.backbone).run = passes
+            pl_module.run = passes
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give back the memory of the recordings."""
+        if stage == "fit" and isinstance(pl_module, PlanningModule):
+            whole_backbone(pl_module.backbone).run = plainly
+            pl_module.run = plainly
 
 
 class Compiled(pl.Callback):

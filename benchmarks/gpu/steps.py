@@ -34,6 +34,8 @@ import results  # noqa: E402
 
 from experiments.data.augmentation import draw, vary  # noqa: E402
 from experiments.models import PlanningModule, build_planning  # noqa: E402
+from experiments.models.finetune import whole_backbone  # noqa: E402
+from experiments.passes import Passes  # noqa: E402
 from experiments.settings import ExperimentConfig, register  # noqa: E402
 
 MODEL = ("backbone=transfuser", "head=transfuser")
@@ -49,13 +51,15 @@ class Variant:
     """Whether the augmentation asks the GPU which windows these are."""
     is_filled: bool = False
     is_channels_last: bool = True
+    is_recorded: bool = False
 
 
 VARIANTS = (
     Variant(name="nothing", asks_gpu=True, is_filled=True, is_channels_last=False),
     Variant(name="+ windows known on the host", is_filled=True, is_channels_last=False),
     Variant(name="+ new tensors not filled", is_channels_last=False),
-    Variant(name="+ channels last, as trainings are"),
+    Variant(name="+ channels last"),
+    Variant(name="+ passes replayed, as trainings are", is_recorded=True),
 )
 
 
@@ -119,6 +123,8 @@ def step_ms(variant: Variant, arguments: Any, device: torch.device, wrap: Any) -
     module = build_planning(config).to(device).train()
     if variant.is_channels_last:
         module.backbone.to(memory_format=torch.channels_last)
+    if variant.is_recorded:
+        module.run = whole_backbone(module.backbone).run = Passes()
     model = wrap(Step(module))
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
     batch = batch_of(config, arguments.windows, device)
@@ -131,7 +137,8 @@ def step_ms(variant: Variant, arguments: Any, device: torch.device, wrap: Any) -
             began = time.perf_counter()
         image = vary(batch["image"], draw(0, number, windows))
         optimizer.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16):
+        # Not cached, as in a Trainer.
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
             loss = model({**batch, "image": image})
         loss.backward()
         optimizer.step()
@@ -163,7 +170,7 @@ def rank(number: int, ranks: int, arguments: Any, told: Any) -> None:
     devices = [number] if is_cuda else None
 
     def plain(step: nn.Module) -> nn.Module:
-        return DistributedDataParallel(step, device_ids=devices)
+        return DistributedDataParallel(step, device_ids=devices, gradient_as_bucket_view=True)
 
     def aside(step: nn.Module) -> nn.Module:
         with torch.cuda.stream(torch.cuda.Stream()) if is_cuda else nullcontext():
@@ -190,12 +197,15 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=64, help="of a step on each GPU")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--ranks", type=int, nargs="*", default=None, help="2 4; all GPUs")
+    parser.add_argument(
+        "--last", type=int, default=len(VARIANTS), help="variants, the fastest last"
+    )
     parser.add_argument("--port", type=int, default=29517)
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     arguments = parser.parse_args()
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     here, found = torch.device(arguments.device), {}
-    for variant in VARIANTS:
+    for variant in VARIANTS[-arguments.last :]:
         found[f"1 rank, {variant.name}"] = step_ms(variant, arguments, here, nn.Identity())
         print(f"{found[f'1 rank, {variant.name}']:8.1f} ms  {variant.name}", flush=True)
     there = torch.cuda.device_count()

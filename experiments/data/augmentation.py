@@ -6,6 +6,7 @@ step and the sample, never on workers, ranks or how often a training was interru
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from experiments.replay import replayed
 from experiments.settings import ExperimentConfig
 
 BRIGHTNESS, CONTRAST, SATURATION, CHANNEL = 0.25, 0.25, 0.25, 0.06
@@ -67,13 +69,24 @@ def vary(image: Tensor, factors: Tensor) -> Tensor:
     Each is multiplied by brightness and channel factors; colours move away from grey by the
     saturation, pixels away from the mean brightness of their image by the contrast.
     """
-    on_device = factors.to(image.device)
-    parts = zip(torch.split(image, _AT_ONCE), torch.split(on_device, _AT_ONCE), strict=True)
-    return torch.cat([_varied(some, of_some) for some, of_some in parts])
+    if image.is_cuda:
+        factors = factors.pin_memory()  # a copy of other memory waits for all that the GPU does
+    factors = factors.to(image.device, non_blocking=True)
+    (varied,) = replayed(_vary, [image, factors, _luma(image.device)])
+    return varied
 
 
-def _varied(image: Tensor, factors: Tensor) -> Tensor:
-    luma = torch.tensor(_LUMA, device=image.device)
+@cache
+def _luma(device: torch.device) -> Tensor:
+    return torch.tensor(_LUMA, device=device)
+
+
+def _vary(image: Tensor, factors: Tensor, luma: Tensor) -> tuple[Tensor]:
+    parts = zip(torch.split(image, _AT_ONCE), torch.split(factors, _AT_ONCE), strict=True)
+    return (torch.cat([_varied(some, of_some, luma) for some, of_some in parts]),)
+
+
+def _varied(image: Tensor, factors: Tensor, luma: Tensor) -> Tensor:
     brightness, contrast, saturation, channels = torch.split(factors, [1, 1, 1, 3], dim=1)
     light = torch.diag_embed(brightness * channels)
     colours = saturation[..., None] * torch.eye(3, device=image.device)

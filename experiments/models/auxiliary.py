@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -66,10 +64,19 @@ class SemanticMap(nn.Module):
         logits: Tensor = self.grow(self.layers(bev))
         return logits
 
-    def loss(self, bev: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return 10 x the mean cross-entropy to `bev_semantics` uint8 (B, P / 2, P)."""
-        wanted = batch["bev_semantics"]
-        require_shape("bev_semantics", wanted, self.map_hw)
-        # In rows: the two-dimensional loss of CUDA adds up in an unspecified order.
-        rows = self(bev).float().permute(0, 2, 3, 1).reshape(-1, len(CLASSES))
-        return WEIGHT * functional.cross_entropy(rows, wanted.reshape(-1).long())
+
+class SemanticLoss(nn.Module):
+    """How far a semantic map is from the labels."""
+
+    def __init__(self, semantics: SemanticMap) -> None:
+        super().__init__()
+        self.semantics = semantics
+
+    def forward(self, bev: Tensor, wanted: Tensor) -> tuple[Tensor]:
+        """Return 10 x the mean cross-entropy to labels uint8 (B, P / 2, P)."""
+        require_shape("bev_semantics", wanted, self.semantics.map_hw)
+        # In rows: the two-dimensional loss of CUDA adds up in an unspecified order. Each by itself:
+        # its mean over rows is one thread block's work.
+        rows = self.semantics(bev).float().permute(0, 2, 3, 1).reshape(-1, len(CLASSES))
+        losses = functional.cross_entropy(rows, wanted.reshape(-1).long(), reduction="none")
+        return (WEIGHT * losses.mean(),)

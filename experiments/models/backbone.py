@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from experiments.data.source import Sensor, Target
+from experiments.passes import Runner, plainly
 from experiments.settings import BackboneConfig
 from launcher.errors import ConfigError
 
@@ -63,6 +64,8 @@ class Backbone(nn.Module, ABC):
     """Batch entries that `auxiliary_loss` reads."""
     is_convolutional: ClassVar[bool] = False
     """Whether most of its work is convolutions, which GPUs do faster with channels last."""
+    run: Runner = staticmethod(plainly)
+    """Calls the parts that encoders of many small operations consist of."""
 
     @abstractmethod
     def encode(self, batch: Mapping[str, Tensor]) -> Encoded:

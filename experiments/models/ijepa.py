@@ -14,6 +14,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from experiments.models import fused
 from experiments.models.backbone import (
     Backbone,
     BackboneSpec,
@@ -78,9 +79,12 @@ class PatchEncoder(nn.Module):
         tokens = (self.patch_embed(pixels) + self.pos_embed).contiguous()
         if visible is not None:
             tokens = pick(tokens, visible)
+        norm: Any = self.norm
+        if fused.can_fuse(tokens, norm):
+            return fused.encode(list(self.blocks), norm, tokens)
         for block in self.blocks:
             tokens = block(tokens)
-        normed: Tensor = self.norm(tokens)
+        normed: Tensor = norm(tokens)
         return normed
 
 

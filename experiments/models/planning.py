@@ -18,9 +18,10 @@ from experiments.data.source import Target
 from experiments.models.backbone import Backbone, build_backbone
 from experiments.models.finetune import apply_policy, frozen_digest, frozen_parameters
 from experiments.models.finetune_optimizer import configure
-from experiments.models.heads import PlanningHead, PlanOutput, build_head
+from experiments.models.heads import FlatHead, PlanningHead, PlanOutput, build_head
 from experiments.models.losses import displacement, trajectory_loss
 from experiments.models.pooling import pooled
+from experiments.passes import Runner, plainly
 from experiments.settings import ExperimentConfig, FinetuneConfig, OptimizerConfig
 from experiments.vocabulary import Vocabulary
 
@@ -51,6 +52,9 @@ class PlanningModule(LightningModule):
         super().__init__()
         self.backbone = apply_policy(finetune, backbone)
         self.head = head
+        self._flat_head = (FlatHead(head),)  # nn.Module ignores tuples
+        self.run: Runner = plainly
+        """Calls the head in training, where it may be recorded."""
         self.finetune_config = finetune
         self.optimizer_config = optimizer
         self.max_steps = max_steps
@@ -81,7 +85,7 @@ class PlanningModule(LightningModule):
     def training_step(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the loss of one micro-batch; log it and its terms."""
         encoded = self.backbone(batch)
-        output = self.head(encoded.tokens, batch["status"])
+        output = self._plan(encoded.tokens, batch["status"])
         terms = {
             **self.head.loss(output, batch),
             **self.backbone.auxiliary_loss(encoded, batch),
@@ -90,6 +94,13 @@ class PlanningModule(LightningModule):
         logged = {"train/loss": loss, **{f"train/{name}_loss": t for name, t in terms.items()}}
         self.log_dict(logged, batch_size=len(batch["trajectory"]))
         return loss
+
+    def _plan(self, tokens: Tensor, status: Tensor) -> PlanOutput:
+        if not self.head.is_recordable:
+            output: PlanOutput = self.head(tokens, status)
+            return output
+        (flat,) = self._flat_head
+        return flat.output(*self.run(flat, tokens, status))
 
     def validation_step(self, batch: Mapping[str, Tensor]) -> None:
         """Log loss and displacement errors, averaged over all samples of all ranks."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.models.auxiliary import SemanticMap, TopDown
+from experiments.models.auxiliary import SemanticLoss, SemanticMap, TopDown
 from experiments.models.backbone import (
     Backbone,
     BackboneSpec,
@@ -90,24 +90,29 @@ class TransFuser(Backbone):
         )
         # Not in the spec, whose digest stands for all weights: the other parts are random.
         self.camera_sha256 = load_timm(self.image, weights) if weights else None
+        # Modules by other names, which own nothing: nn.Module ignores lists.
+        stages = zip(self.image.stages(), self.lidar.stages(), self.fusions, strict=True)
+        self._parts = [
+            _Stems(self.image.stem(), self.lidar.stem()),
+            *(_Stage(*modules) for modules in stages),
+            _Top(self.pool_tokens, self.top_down),
+        ]
+        self._semantic_loss = [SemanticLoss(self.semantics)] if self.semantics else []
 
     def encode(self, batch: Mapping[str, Tensor]) -> Encoded:
         """Return (B, N, C) tokens; row 0 of the grid is row 0 of the LiDAR histogram."""
         require_shape("image", batch["image"], (3, *self.spec.input_hw))
-        like = first_parameter(self.image)
-        image = self.image.stem(unit_range(batch["image"], like))
-        bev = self.lidar.stem(self._histogram(batch).to(like.dtype))
-        stages = zip(self.image.stages(), self.lidar.stages(), self.fusions, strict=True)
-        for image_stage, lidar_stage, fuse in stages:
-            image, bev = fuse(image_stage(image), lidar_stage(bev))
-        tokens: Tensor = self.pool_tokens(bev).flatten(2).transpose(1, 2)
-        return Encoded(tokens, None if self.top_down is None else self.top_down(bev))
+        maps: tuple[Tensor, ...] = (batch["image"], self._histogram(batch))
+        for part in self._parts:
+            maps = self.run(part, *maps)
+        return Encoded(*maps)
 
     def auxiliary_loss(self, encoded: Encoded, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return 10 x the cross-entropy of the semantic map, with `auxiliary=navsim`."""
-        if self.semantics is None or encoded.bev is None:
+        if encoded.bev is None:
             return {}
-        return {"bev_semantics": self.semantics.loss(encoded.bev, batch)}
+        (loss,) = self.run(self._semantic_loss[0], encoded.bev, batch["bev_semantics"])
+        return {"bev_semantics": loss}
 
     def describe(self) -> dict[str, Any]:
         """Say which auxiliary loss is learnt and where the camera branch starts from."""
@@ -126,6 +131,42 @@ class TransFuser(Backbone):
             return self.latent.expand(len(batch["image"]), -1, -1, -1)
         require_shape("lidar", batch["lidar"], (1, self.bev_px, self.bev_px))
         return batch["lidar"]
+
+
+class _Stems(nn.Module):
+    """The first layers of both branches."""
+
+    def __init__(self, image: nn.Module, lidar: nn.Module) -> None:
+        super().__init__()
+        self.image, self.lidar = image, lidar
+
+    def forward(self, image: Tensor, histogram: Tensor) -> tuple[Tensor, Tensor]:
+        like = first_parameter(self.image)
+        return self.image(unit_range(image, like)), self.lidar(histogram.to(like.dtype))
+
+
+class _Stage(nn.Module):
+    """A stage of both branches, and what they tell each other after it."""
+
+    def __init__(self, image: nn.Module, lidar: nn.Module, fuse: nn.Module) -> None:
+        super().__init__()
+        self.image, self.lidar, self.fuse = image, lidar, fuse
+
+    def forward(self, image: Tensor, bev: Tensor) -> tuple[Tensor, Tensor]:
+        fused: tuple[Tensor, Tensor] = self.fuse(self.image(image), self.lidar(bev))
+        return fused
+
+
+class _Top(nn.Module):
+    """Tokens, and the features of the semantic map if there is one."""
+
+    def __init__(self, pool: nn.Module, top_down: nn.Module | None) -> None:
+        super().__init__()
+        self.pool, self.top_down = pool, top_down
+
+    def forward(self, image: Tensor, bev: Tensor) -> tuple[Tensor, ...]:
+        tokens: Tensor = self.pool(bev).flatten(2).transpose(1, 2)
+        return (tokens,) if self.top_down is None else (tokens, self.top_down(bev))
 
 
 def _stage_hw(hw: tuple[int, int], stage: int) -> tuple[int, int]:

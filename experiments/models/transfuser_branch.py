@@ -7,6 +7,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class Stem(nn.Module):
+    """The first layers of a ResNet, owned by it."""
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.conv, self.norm = conv, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reduce (B, in, H, W) to (B, channels[0], H/4, W/4)."""
+        return functional.max_pool2d(
+            functional.relu(self.norm(self.conv(x))), 3, stride=2, padding=1
+        )
+
+
 class ResNetBranch(nn.Module):
     """A ResNet of basic blocks without its classifier; state names are those of timm.
 
@@ -27,11 +41,9 @@ class ResNetBranch(nn.Module):
         self.layer4 = _stage(channels[2], channels[3], blocks[3], stride=2)
         self._init_weights()
 
-    def stem(self, x: Tensor) -> Tensor:
-        """Reduce (B, in, H, W) to (B, channels[0], H/4, W/4)."""
-        return functional.max_pool2d(
-            functional.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1
-        )
+    def stem(self) -> Stem:
+        """Return what comes before the stages."""
+        return Stem(self.conv1, self.bn1)
 
     def stages(self) -> list[nn.Module]:
         """Return the four stages; each but the first halves height and width."""

@@ -84,6 +84,9 @@ class TrainerConfig:
     compile: bool = False
     """Compile backbone and head with torch.compile: minutes at the start of every attempt for
     faster steps. Changes the last bits of a result."""
+    cuda_graphs: bool = True
+    """Replay what a GPU does as CUDA graphs where a model is made of many small operations, such
+    as TransFuser: the host is no limit then. Changes no number, takes some memory."""
     val_every_steps: int = 100
     """Validation at these steps; a shorter run validates once, at its end."""
     log_every_steps: int = 10

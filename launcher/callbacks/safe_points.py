@@ -39,6 +39,8 @@ FIRST_SAVE_S = 60.0
 """Training time before the first periodic checkpoint; the next follow at growing distances [s]."""
 LEAVE_S = 10.0
 """Time to requeue and to leave after the last checkpoint [s]."""
+_TELLS_RANKS = "_broadcast_sigterm_tensor"
+"""Lightning's way to tell all ranks of a signal, called in each batch."""
 _HYPER_PARAMETERS = [
     prefix + name
     for prefix in ("", "datamodule_")
@@ -185,11 +187,17 @@ class SafePoints(pl.Callback):
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, whose handler calls a collective."""
+        self._take_signals(trainer)
+
+    def _take_signals(self, trainer: pl.Trainer) -> None:
         stopping.install()
+        # Lightning would go on telling all ranks of each batch that it has seen no signal, and
+        # wait until each GPU has done all that it was given.
+        setattr(trainer.fit_loop.epoch_loop, _TELLS_RANKS, _nothing)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back, settle what a restart would settle differently."""
-        stopping.install()
+        self._take_signals(trainer)
         watch.mark("training", trainer.global_step)
         if self._files is None:
             return
@@ -455,7 +463,7 @@ class SafePoints(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the Trainer as it was."""
         watch.mark("evaluating")
-        vars(trainer.strategy).pop("process_dataloader", None)
+        _give_back(trainer)
         self._writer.join()
         if self._end is not None and stage == "fit":
             # Training had ended and was passed over: what follows it finds what it left.
@@ -471,12 +479,18 @@ class SafePoints(pl.Callback):
     ) -> None:
         """A checkpoint that is being written is finished first."""
         vars(trainer._checkpoint_connector).pop("resume_start", None)
-        vars(trainer.strategy).pop("process_dataloader", None)
+        _give_back(trainer)
         self._writer.join()
 
 
 def _nothing() -> None:
     """Of several training dataloaders only the first marks the place between two batches."""
+
+
+def _give_back(trainer: pl.Trainer) -> None:
+    """Let the Trainer do again what was done in its place."""
+    vars(trainer.strategy).pop("process_dataloader", None)
+    trainer.fit_loop.epoch_loop.__dict__.pop(_TELLS_RANKS, None)
 
 
 def _is_supported(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:

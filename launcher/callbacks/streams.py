@@ -2,7 +2,7 @@
 
 Lightning up to 2.6.6 builds DDP on a CUDA stream of its own, so that each parameter's gradient
 changes streams, twice, in every step, of which torch warns; its later versions do not (pull request
-21746). benchmarks/README.md has what steps of several ranks took with it.
+21746). A step of four H200s took as long either way (`benchmarks/gpu/steps.py`).
 """
 
 from __future__ import annotations

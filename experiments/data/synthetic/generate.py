@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -27,9 +28,11 @@ from experiments.settings import SyntheticConfig
 LOGS, SENSORS, MAPS = "navsim_logs", "sensor_blobs", "maps"
 """Folders of a data set."""
 _SENSOR_NAMES = (*RENDERED, "MergedPointCloud")
-_QUALITY = 90
+_LARGE_PX = 540 * 960
+"""Images of so many pixels are written as cameras write them, and a log of them is worth a process
+of its own."""
 _LOGS_PER_WORKER = 4
-"""Fewer logs than this are not worth a process."""
+"""Fewer logs of small images than this are not worth a process."""
 _SCENERY, _PLACE, _LIDAR, _COLOURS, _RAIN = range(1, 6)
 """Purposes of random streams; 0 is the world's."""
 
@@ -67,8 +70,10 @@ def _write_images(context: LogContext, sensors: Path, world: World, stage: Stage
 
 def _jpeg(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    # Full chroma resolution: lane paint is one or two pixels wide.
-    image.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
+    if image.width * image.height >= _LARGE_PX:
+        image.save(buffer, "JPEG", quality=75, subsampling="4:2:0")  # about 250 KiB at 1080 x 1920
+    else:  # full resolution of colours: lane paint is one or two pixels wide
+        image.save(buffer, "JPEG", quality=90, subsampling="4:4:4")
     return buffer.getvalue()
 
 
@@ -92,7 +97,9 @@ def generate(config: SyntheticConfig, root: Path) -> None:
     Raises:
         RuntimeError: a worker failed; the message ends with what it said.
     """
-    num_workers = min(len(os.sched_getaffinity(0)), config.num_logs // _LOGS_PER_WORKER)
+    is_large = math.prod(config.camera_hw) >= _LARGE_PX
+    most = config.num_logs // (1 if is_large else _LOGS_PER_WORKER)
+    num_workers = min(len(os.sched_getaffinity(0)), most)
     if num_workers < 2:
         write_logs(config, root, range(config.num_logs))
         return

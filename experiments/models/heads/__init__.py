@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.models.backbone import BackboneSpec
-from experiments.models.heads.base import PlanningHead, PlanOutput
+from experiments.models.heads.base import FlatHead, PlanningHead, PlanOutput
 from experiments.models.heads.diffusion import DiffusionHead
 from experiments.models.heads.gru import GruHead
 from experiments.models.heads.hydra_mdp import HydraMdpHead
@@ -17,6 +17,7 @@ from launcher.errors import ConfigError
 
 __all__ = [
     "DiffusionHead",
+    "FlatHead",
     "GruHead",
     "HydraMdpHead",
     "MlpHead",

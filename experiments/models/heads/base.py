@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -28,6 +28,8 @@ class PlanningHead(nn.Module, ABC):
 
     targets: frozenset[Target] = frozenset()
     """Batch entries besides `trajectory` that `loss` reads."""
+    is_recordable: ClassVar[bool] = False
+    """Whether planning is always the same operations, without waiting for a GPU."""
 
     @abstractmethod
     def forward(self, tokens: Tensor, status: Tensor) -> PlanOutput:
@@ -45,3 +47,22 @@ class PlanningHead(nn.Module, ABC):
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says of this head, in plain values."""
         return {"parameters": sum(parameter.numel() for parameter in self.parameters())}
+
+
+class FlatHead(nn.Module):
+    """A head as a part that takes and returns tensors."""
+
+    def __init__(self, head: PlanningHead) -> None:
+        super().__init__()
+        self.head = head
+        self._names: tuple[str, ...] = ()
+
+    def forward(self, tokens: Tensor, status: Tensor) -> tuple[Tensor, ...]:
+        """Plan; the trajectory, then what is extra."""
+        output: PlanOutput = self.head(tokens, status)
+        self._names = tuple(output.extra)
+        return output.trajectory, *output.extra.values()
+
+    def output(self, trajectory: Tensor, *extra: Tensor) -> PlanOutput:
+        """What the head said before it was taken apart."""
+        return PlanOutput(trajectory, dict(zip(self._names, extra, strict=True)))

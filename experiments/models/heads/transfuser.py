@@ -35,6 +35,8 @@ class TransFuserHead(PlanningHead):
     drive at constant velocity. The status enters as it is.
     """
 
+    is_recordable = True
+
     def __init__(self, config: HeadConfig, spec: BackboneSpec) -> None:
         super().__init__()
         self.targets = frozenset({"agents"})

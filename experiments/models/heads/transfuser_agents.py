@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
@@ -64,12 +65,24 @@ class AgentLosses(nn.Module):
 
 @torch.no_grad()
 def match(states: Tensor, logits: Tensor, true_states: Tensor, is_there: Tensor) -> Tensor:
-    """Return (B, 30) which true agent each guess is matched to, at least total cost (Hungarian)."""
-    there = is_there.float().unsqueeze(1)
-    guess = logits.float().unsqueeze(2)
-    class_cost = functional.softplus(guess) - guess * there
+    """Return (B, 30) which true agent each guess is matched to, at least total cost (Hungarian).
+
+    Guesses that no vehicle is left for are matched to entries without one, in any order: those
+    cost each guess the same, so they are no part of the problem that is solved.
+    """
     gaps = states[:, :, None, :2].float() - true_states[:, None, :, :2]
-    box_cost = gaps.abs().sum(dim=-1) * there
-    cost = (CLASS_WEIGHT * class_cost + BOX_WEIGHT * box_cost).cpu().numpy()
-    columns = np.stack([linear_sum_assignment(sample)[1] for sample in cost])
-    return torch.from_numpy(columns).to(states.device)
+    # What a guess costs with a vehicle beyond what it costs without one.
+    cost = BOX_WEIGHT * gaps.abs().sum(dim=-1) - CLASS_WEIGHT * logits.float().unsqueeze(2)
+    told = torch.cat([cost, is_there.float().unsqueeze(1)], dim=1).cpu().numpy()  # waits once
+    orders = np.stack([_order(sample[:-1], sample[-1] > 0.0) for sample in told])
+    return torch.from_numpy(orders).to(states.device)
+
+
+def _order(cost: NDArray[np.float32], is_there: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the column of each row: of those that are there at least cost, then the others."""
+    there = np.flatnonzero(is_there)
+    columns, rows = linear_sum_assignment(cost[:, there].T)
+    order = np.full(len(cost), -1)
+    order[rows] = there[columns]
+    order[order < 0] = np.flatnonzero(~is_there)
+    return order

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, JpegImagePlugin
 
 from experiments.data.frames import corners, to_local
 from experiments.data.images import stitch
 from experiments.data.synthetic.actors import Actor
 from experiments.data.synthetic.cameras import RENDERED, Camera, rig
 from experiments.data.synthetic.corridor import corridor
+from experiments.data.synthetic.generate import write_log
 from experiments.data.synthetic.ground_view import view_ground
 from experiments.data.synthetic.layout import Layout
 from experiments.data.synthetic.lidar import scan
@@ -242,3 +245,18 @@ def test_the_nearer_of_two_walls_is_seen() -> None:
     ahead = points[(np.abs(points["y"]) < 0.5 * points["x"]) & (points["z"] > 0.2)]
     assert len(ahead) > 50
     assert ahead["x"].max() < 10.5
+
+
+@pytest.mark.parametrize(
+    ("camera_hw", "sampling", "most_kib"), [((90, 160), 0, 12), ((1080, 1920), 2, 600)]
+)
+def test_large_images_are_files_of_the_size_that_cameras_write(
+    camera_hw: tuple[int, int], sampling: int, most_kib: int, tmp_path: Path
+) -> None:
+    write_log(SyntheticConfig(num_logs=1, frames_per_log=3, camera_hw=camera_hw), tmp_path, 0)
+    files = [*tmp_path.rglob("*.jpg")]
+    assert len(files) == 3 * len(RENDERED)
+    for file in files:
+        with Image.open(file) as image:
+            assert JpegImagePlugin.get_sampling(image) == sampling
+    assert np.mean([file.stat().st_size for file in files]) < most_kib * 1024

@@ -22,7 +22,7 @@ def test_default_branch_is_timms_resnet34(channels: int) -> None:
     reference: Any = timm.create_model("resnet34", in_chans=channels, num_classes=0).eval()
     reference.load_state_dict(branch.state_dict(), strict=True)
     x = torch.rand(1, channels, 64, 96)
-    features = branch.stem(x)
+    features = branch.stem()(x)
     for stage in branch.stages():
         features = stage(features)
     torch.testing.assert_close(features, reference.forward_features(x))

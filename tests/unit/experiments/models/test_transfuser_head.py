@@ -4,8 +4,10 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from experiments.models.backbone import BackboneSpec
@@ -84,6 +86,32 @@ def test_matching_has_the_least_cost_of_all_permutations() -> None:
 
     best = min(itertools.permutations(range(5)), key=cost)
     assert tuple(match(states, logits, truth, there)[0].tolist()) == best
+
+
+@pytest.mark.parametrize("vehicles", [0, 1, 7, 30])
+def test_matching_leaves_out_nothing_of_the_whole_problem(vehicles: int) -> None:
+    draw = torch.Generator().manual_seed(vehicles)
+    states, truth = (20 * torch.randn(4, 30, 5, generator=draw) for _ in range(2))
+    logits = 3 * torch.randn(4, 30, generator=draw)
+    there = torch.stack([torch.randperm(30, generator=draw) < vehicles for _ in range(4)])
+    orders = match(states, logits, truth, there)
+    for order, *of in zip(orders, states, logits, truth, there, strict=True):
+        cost = whole_cost(*of)
+        rows, columns = linear_sum_assignment(cost)
+        assert sorted(order.tolist()) == list(range(30))
+        assert cost[range(30), order].sum() == pytest.approx(cost[rows, columns].sum(), abs=1e-3)
+
+
+def whole_cost(
+    states: torch.Tensor, logits: torch.Tensor, truth: torch.Tensor, there: torch.Tensor
+) -> np.ndarray:
+    """(30, 30) of each guess with each entry, vehicle or not."""
+    label = there.float().expand(30, 30)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[:, None].expand(30, 30), label, reduction="none"
+    )
+    gaps = (states[:, None, :2] - truth[None, :, :2]).abs().sum(dim=-1)
+    return (10 * entropy + gaps * label).numpy()
 
 
 def test_order_of_vehicles_does_not_matter() -> None:
