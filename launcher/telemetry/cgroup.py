@@ -52,15 +52,17 @@ class JobCgroup:
 
     def look(self) -> Held | None:
         """What it holds now; None where the kernel does not say."""
+        usage_file = self.folder / _USAGE[self.is_legacy]
         try:
-            usage = int((self.folder / _USAGE[self.is_legacy]).read_bytes())
+            usage = int(usage_file.read_bytes())
             stat = (self.folder / "memory.stat").read_text()
+            usage_after = int(usage_file.read_bytes())
         except (OSError, ValueError):
             return None
         lines = dict(line.split(" ", 1) for line in stat.splitlines() if " " in line)
         files = sum(int(lines.get(name, 0)) for name in _RECLAIMABLE[self.is_legacy])
-        # The two files are not read in the same instant.
-        return Held(max(usage - files, 0) / GB, usage / GB)
+        # Not read in the same instant: cache that went or came meanwhile is not kept memory.
+        return Held(max(min(usage, usage_after) - files, 0) / GB, usage / GB)
 
     def limit_gb(self) -> float | None:
         """What it may hold [GB]; None where nothing limits it."""

@@ -55,6 +55,23 @@ def test_in_version_1_the_totals_of_all_cgroups_below_count(tmp_path: Path) -> N
     assert (held.kept_gb, held.with_cache_gb) == (1.0, 4.0)
 
 
+def test_cache_that_is_freed_between_two_reads_was_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = version_2(tmp_path, 4 * GB, inactive_file=3 * GB)
+    original = Path.read_text
+
+    def freed_first(path: Path) -> str:
+        if path.name == "memory.stat":
+            version_2(tmp_path, 2 * GB, inactive_file=1 * GB)
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_text", freed_first)
+    held = job.look()
+    assert held is not None
+    assert (held.kept_gb, held.with_cache_gb) == (1.0, 4.0)
+
+
 def test_files_that_are_read_one_after_the_other_never_give_less_than_nothing(
     tmp_path: Path,
 ) -> None:
