@@ -52,6 +52,7 @@ class Variant:
     is_filled: bool = False
     is_channels_last: bool = True
     is_recorded: bool = False
+    is_matched_on_gpu: bool = False
 
 
 VARIANTS = (
@@ -60,6 +61,7 @@ VARIANTS = (
     Variant(name="+ new tensors not filled", is_channels_last=False),
     Variant(name="+ channels last"),
     Variant(name="+ passes replayed, as trainings are", is_recorded=True),
+    Variant(name="+ vehicles matched on the GPU", is_recorded=True, is_matched_on_gpu=True),
 )
 
 
@@ -123,6 +125,7 @@ def step_ms(variant: Variant, arguments: Any, device: torch.device, wrap: Any) -
     module = build_planning(config).to(device).train()
     if variant.is_channels_last:
         module.backbone.to(memory_format=torch.channels_last)
+    module.head.agent_losses.matches_on_gpu = variant.is_matched_on_gpu
     if variant.is_recorded:
         module.run = whole_backbone(module.backbone).run = Passes()
     model = wrap(Step(module))

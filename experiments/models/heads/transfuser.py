@@ -72,10 +72,14 @@ class TransFuserHead(PlanningHead):
     def loss(self, output: PlanOutput, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the imitation of the human, and class and box of the matched vehicles."""
         error = functional.l1_loss(output.trajectory, batch["trajectory"].float())
-        agents = self.agent_losses(
-            output.extra["agent_states"], output.extra["agent_logits"], batch
+        agent_class, agent_box = self.agent_losses(
+            output.extra["agent_states"],
+            output.extra["agent_logits"],
+            batch["agent_states"],
+            batch["agent_labels"],
         )
-        return {"imitation": TRAJECTORY_WEIGHT * error, **agents}
+        imitation = TRAJECTORY_WEIGHT * error
+        return {"imitation": imitation, "agent_class": agent_class, "agent_box": agent_box}
 
     def describe(self) -> dict[str, Any]:
         """Say what is learnt beside the plan."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,35 +26,39 @@ class AgentLosses(nn.Module):
     published; so it weighs a vehicle, not a sample, alike.
     """
 
+    matches_on_gpu = False
+    """Whether GPUs match by a kernel of ours, without waiting for the host; in tests so far."""
+
     def __init__(self, *, max_angle: float | None) -> None:
         """Take all vehicles, or only those within `max_angle` of the heading [rad]."""
         super().__init__()
         self.max_angle = max_angle
 
     def forward(
-        self, states: Tensor, logits: Tensor, batch: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Return the weighted terms.
+        self, states: Tensor, logits: Tensor, true_states: Tensor, is_there: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted terms of classes and of boxes.
 
         Args:
             states: Guessed boxes (B, 30, 5).
             logits: Of "there is a vehicle" (B, 30).
-            batch: `agent_states` float32 (B, 30, 5) and `agent_labels` bool (B, 30).
+            true_states: Vehicles, float32 (B, 30, 5).
+            is_there: Which of those entries are vehicles, bool (B, 30).
         """
-        true_states, is_there = batch["agent_states"], batch["agent_labels"]
         require_shape("agent_states", true_states, (NUM_AGENTS, BOX_DIM))
         require_shape("agent_labels", is_there, (NUM_AGENTS,))
         true_states, is_there = true_states.float(), is_there.bool() & self._in_view(true_states)
+        cost = matching_cost(states, logits, true_states)
+        on_gpu = self.matches_on_gpu and cost.is_cuda
+        vehicle = assigned_on_gpu(cost, is_there) if on_gpu else assigned(cost, is_there)
         # The true boxes are put in the order of the guesses: gradients then pass no index.
-        order = match(states, logits, true_states, is_there)
-        wanted = is_there.gather(1, order).float()
-        boxes = true_states.gather(1, order.unsqueeze(-1).expand(-1, -1, BOX_DIM))
-        distance = (states - boxes).abs().sum(dim=-1) * wanted
-        return {
-            "agent_class": CLASS_WEIGHT
-            * functional.binary_cross_entropy_with_logits(logits, wanted),
-            "agent_box": BOX_WEIGHT * distance.sum() / wanted.sum().clamp(min=1.0),
-        }
+        wanted = (vehicle >= 0).float()
+        place = vehicle.clamp(min=0).unsqueeze(-1).expand(-1, -1, BOX_DIM)
+        distance = (states - true_states.gather(1, place)).abs().sum(dim=-1) * wanted
+        return (
+            CLASS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, wanted),
+            BOX_WEIGHT * distance.sum() / wanted.sum().clamp(min=1.0),
+        )
 
     def _in_view(self, states: Tensor) -> Tensor:
         angle = torch.atan2(states[..., 1], states[..., 0]).abs()
@@ -64,25 +66,36 @@ class AgentLosses(nn.Module):
 
 
 @torch.no_grad()
-def match(states: Tensor, logits: Tensor, true_states: Tensor, is_there: Tensor) -> Tensor:
-    """Return (B, 30) which true agent each guess is matched to, at least total cost (Hungarian).
+def matching_cost(states: Tensor, logits: Tensor, true_states: Tensor) -> Tensor:
+    """Return (B, vehicles, guesses): what a guess costs with a vehicle beyond without one.
 
-    Guesses that no vehicle is left for are matched to entries without one, in any order: those
-    cost each guess the same, so they are no part of the problem that is solved.
+    Guesses that no vehicle is left for cost the same whatever else they are matched to.
     """
-    gaps = states[:, :, None, :2].float() - true_states[:, None, :, :2]
-    # What a guess costs with a vehicle beyond what it costs without one.
-    cost = BOX_WEIGHT * gaps.abs().sum(dim=-1) - CLASS_WEIGHT * logits.float().unsqueeze(2)
-    told = torch.cat([cost, is_there.float().unsqueeze(1)], dim=1).cpu().numpy()  # waits once
-    orders = np.stack([_order(sample[:-1], sample[-1] > 0.0) for sample in told])
-    return torch.from_numpy(orders).to(states.device)
+    gaps = states[:, None, :, :2].float() - true_states[:, :, None, :2]
+    return BOX_WEIGHT * gaps.abs().sum(dim=-1) - CLASS_WEIGHT * logits.float().unsqueeze(1)
 
 
-def _order(cost: NDArray[np.float32], is_there: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the column of each row: of those that are there at least cost, then the others."""
-    there = np.flatnonzero(is_there)
-    columns, rows = linear_sum_assignment(cost[:, there].T)
-    order = np.full(len(cost), -1)
-    order[rows] = there[columns]
-    order[order < 0] = np.flatnonzero(~is_there)
-    return order
+def assigned(cost: Tensor, is_there: Tensor) -> Tensor:
+    """Return int64 (B, guesses): which vehicle each has at least total cost (Hungarian), or -1.
+
+    Args:
+        cost: (B, vehicles, guesses).
+        is_there: bool (B, vehicles).
+    """
+    told = torch.cat([cost, is_there.float().unsqueeze(2)], dim=2).cpu().numpy()  # waits once
+    found = np.stack([_assigned(sample[:, :-1], sample[:, -1] > 0.0) for sample in told])
+    return torch.from_numpy(found).to(cost.device)
+
+
+def _assigned(cost: NDArray[np.float32], is_there: NDArray[np.bool_]) -> NDArray[np.int64]:
+    there, vehicle = np.flatnonzero(is_there), np.full(cost.shape[1], -1)
+    rows, guesses = linear_sum_assignment(cost[there])
+    vehicle[guesses] = there[rows]
+    return vehicle
+
+
+def assigned_on_gpu(cost: Tensor, is_there: Tensor) -> Tensor:
+    """Return what `assigned` does, without waiting for the GPU."""
+    from experiments.models.heads import assignment_kernel
+
+    return assignment_kernel.assign(cost, is_there).long()

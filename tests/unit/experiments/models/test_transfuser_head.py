@@ -13,7 +13,7 @@ from torch import Tensor
 from experiments.models.backbone import BackboneSpec
 from experiments.models.heads.base import PlanOutput
 from experiments.models.heads.transfuser import TransFuserHead
-from experiments.models.heads.transfuser_agents import AgentLosses, match
+from experiments.models.heads.transfuser_agents import AgentLosses, assigned, matching_cost
 from experiments.settings import HeadConfig
 
 
@@ -85,7 +85,8 @@ def test_matching_has_the_least_cost_of_all_permutations() -> None:
         return float(total)
 
     best = min(itertools.permutations(range(5)), key=cost)
-    assert tuple(match(states, logits, truth, there)[0].tolist()) == best
+    found = assigned(matching_cost(states, logits, truth), there)[0].tolist()
+    assert found == [true if there[0, true] else -1 for true in best]
 
 
 @pytest.mark.parametrize("vehicles", [0, 1, 7, 30])
@@ -94,17 +95,18 @@ def test_matching_leaves_out_nothing_of_the_whole_problem(vehicles: int) -> None
     states, truth = (20 * torch.randn(4, 30, 5, generator=draw) for _ in range(2))
     logits = 3 * torch.randn(4, 30, generator=draw)
     there = torch.stack([torch.randperm(30, generator=draw) < vehicles for _ in range(4)])
-    orders = match(states, logits, truth, there)
-    for order, *of in zip(orders, states, logits, truth, there, strict=True):
-        cost = whole_cost(*of)
+    found = assigned(matching_cost(states, logits, truth), there)
+    for vehicle, is_there, *of in zip(found, there, states, logits, truth, strict=True):
+        matched = vehicle[vehicle >= 0]
+        assert sorted(matched.tolist()) == is_there.nonzero().flatten().tolist()
+        order = vehicle.clone()
+        order[vehicle < 0] = (~is_there).nonzero().flatten()
+        cost = whole_cost(*of, is_there)
         rows, columns = linear_sum_assignment(cost)
-        assert sorted(order.tolist()) == list(range(30))
         assert cost[range(30), order].sum() == pytest.approx(cost[rows, columns].sum(), abs=1e-3)
 
 
-def whole_cost(
-    states: torch.Tensor, logits: torch.Tensor, truth: torch.Tensor, there: torch.Tensor
-) -> np.ndarray:
+def whole_cost(states: Tensor, logits: Tensor, truth: Tensor, there: Tensor) -> np.ndarray:
     """(30, 30) of each guess with each entry, vehicle or not."""
     label = there.float().expand(30, 30)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -114,12 +116,19 @@ def whole_cost(
     return (10 * entropy + gaps * label).numpy()
 
 
+def terms_of(
+    losses: AgentLosses, states: Tensor, logits: Tensor, truth: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    found = losses(states, logits, truth["agent_states"], truth["agent_labels"])
+    return dict(zip(("agent_class", "agent_box"), found, strict=True))
+
+
 def test_order_of_vehicles_does_not_matter() -> None:
     losses = AgentLosses(max_angle=None)
     states, logits = 10 * torch.randn(1, 30, 5), torch.randn(1, 30)
     boxes = [(10.0, 2.0, 0.1, 4.5, 2.0), (-5.0, -3.0, 3.0, 4.0, 1.8), (20.0, 0.0, 0.0, 12.0, 2.5)]
-    first = losses(states, logits, agents(*boxes))
-    again = losses(states, logits, agents(*reversed(boxes)))
+    first = terms_of(losses, states, logits, agents(*boxes))
+    again = terms_of(losses, states, logits, agents(*reversed(boxes)))
     for name in ("agent_class", "agent_box"):
         torch.testing.assert_close(first[name], again[name])
 
@@ -129,13 +138,13 @@ def test_perfect_guesses_cost_nothing_and_wrong_ones_what_was_published() -> Non
     sure = torch.full((1, 30), -50.0)
     sure[0, :2] = 50.0
     states = truth["agent_states"].clone()
-    perfect = AgentLosses(max_angle=None)(states, sure, truth)
+    perfect = terms_of(AgentLosses(max_angle=None), states, sure, truth)
     assert max(term.item() for term in perfect.values()) < 1e-6
     states[0, 0] += torch.tensor([1.0, -1.0, 0.5, 0.0, 0.25])
-    wrong = AgentLosses(max_angle=None)(states, sure, truth)
+    wrong = terms_of(AgentLosses(max_angle=None), states, sure, truth)
     # One of two vehicles is off by 2.75 in all.
     assert wrong["agent_box"] == pytest.approx(2.75 / 2)
-    undecided = AgentLosses(max_angle=None)(states, torch.zeros(1, 30), truth)
+    undecided = terms_of(AgentLosses(max_angle=None), states, torch.zeros(1, 30), truth)
     assert undecided["agent_class"] == pytest.approx(10 * math.log(2))
 
 
@@ -143,7 +152,7 @@ def test_scene_without_vehicles_has_no_box_loss_and_a_finite_gradient() -> None:
     states = torch.randn(2, 30, 5, requires_grad=True)
     logits = torch.zeros(2, 30, requires_grad=True)
     empty = {name: value.expand(2, *value.shape[1:]) for name, value in agents().items()}
-    terms = AgentLosses(max_angle=None)(states, logits, empty)
+    terms = terms_of(AgentLosses(max_angle=None), states, logits, empty)
     torch.autograd.backward(torch.stack(list(terms.values())).sum())
     assert terms["agent_box"] == 0.0
     assert logits.grad is not None
@@ -155,7 +164,7 @@ def test_without_lidar_vehicles_behind_are_no_targets() -> None:
     states, logits = torch.zeros(1, 30, 5), torch.zeros(1, 30)
     both = agents(ahead, behind)
     cameras, lidar = (
-        model.agent_losses(states, logits, both) for model in (head(("image",)), head())
+        terms_of(model.agent_losses, states, logits, both) for model in (head(("image",)), head())
     )
     assert cameras["agent_box"] == pytest.approx(10 + 2 + 4.5 + 2)
     assert lidar["agent_box"] == pytest.approx((18.5 + 16.5) / 2)
@@ -212,4 +221,4 @@ def test_labels_of_another_number_of_agents_are_refused(entry: str) -> None:
     truth = agents()
     truth[entry] = truth[entry][:, :20]
     with pytest.raises(ValueError, match=f"`{entry}` has shape"):
-        AgentLosses(max_angle=None)(torch.zeros(1, 30, 5), torch.zeros(1, 30), truth)
+        terms_of(AgentLosses(max_angle=None), torch.zeros(1, 30, 5), torch.zeros(1, 30), truth)
