@@ -16,8 +16,10 @@ def callbacks() -> list[Any]:
     from launcher.callbacks.progress import Progress
     from launcher.callbacks.shape import SameWorld
     from launcher.callbacks.streams import OneStream
+    from launcher.callbacks.turns import ShortTurns
 
-    found: list[Any] = [SameWorld(running), OneStream(), SharedHeap(), Progress(running.run_dir)]
+    found: list[Any] = [SameWorld(running), OneStream(), SharedHeap(), ShortTurns()]
+    found.append(Progress(running.run_dir))
     if running.recovery is not None:
         from launcher.callbacks.safe_points import SafePoints
 

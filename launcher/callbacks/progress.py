@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.trainer.states import TrainerFn
 
-from launcher.files import now, write_json
+from launcher.files import now, write_bytes
 from launcher.memory import peak_memory_gb
 
 log = logging.getLogger("launcher.progress")
@@ -63,18 +65,17 @@ class Progress(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         left_s = self._left_s(trainer, time.monotonic())
-        write_json(
-            self._path,
-            {
-                "time": now(),
-                "step": trainer.global_step,
-                "total_steps": _total_steps(trainer),
-                "epoch": trainer.current_epoch,
-                "eta_s": None if left_s is None else round(left_s),
-                "mem_peak_gb": peak_memory_gb(),
-                "metrics": _metrics(trainer),
-            },
-        )
+        found = {
+            "time": now(),
+            "step": trainer.global_step,
+            "total_steps": _total_steps(trainer),
+            "epoch": trainer.current_epoch,
+            "eta_s": None if left_s is None else round(left_s),
+            "mem_peak_gb": peak_memory_gb(),
+            "metrics": _metrics(trainer),
+        }
+        # The next one follows in seconds; a disk that must have this one holds all ranks up.
+        write_bytes(self._path, (json.dumps(found, indent=2) + "\n").encode(), durable=False)
 
     def _rate(self, trainer: pl.Trainer, moment: float) -> float:
         """Optimizer steps per second of this attempt."""
@@ -105,4 +106,9 @@ def _total_steps(trainer: pl.Trainer) -> int | None:
 
 
 def _metrics(trainer: pl.Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    found = trainer.callback_metrics
+    values: list[Any] = [torch.as_tensor(value).detach().reshape(()) for value in found.values()]
+    if len({(value.device, value.dtype) for value in values}) == 1:
+        # Fetched together: each fetch by itself waits for the GPU, and for its turn.
+        values = torch.stack(values).tolist()
+    return {name: float(value) for name, value in zip(found, values, strict=True)}
