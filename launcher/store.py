@@ -258,7 +258,10 @@ def progress(run_dir: Path | str) -> dict[str, Any]:
     path = f"{run_dir}/progress.json"
     try:
         with open(path, "rb") as file:
-            value = json.load(file)
+            content = file.read()
+        if not content.strip(b"\0"):
+            return {}  # all that a node's power cut leaves: nobody waits until a disk has it
+        value = json.loads(content)
     except FileNotFoundError:
         return {}
     except ValueError as error:
