@@ -24,6 +24,7 @@ from experiments.models.backbone import build_backbone
 from experiments.models.finetune import FrozenBackbone
 from experiments.models.pooling import pooled
 from experiments.settings import ExperimentConfig
+from experiments.workers import give_way
 from launcher.context import RunContext
 from launcher.errors import ConfigError
 
@@ -153,4 +154,5 @@ def _loader(
         batch_size=config.features.batch_size,
         num_workers=config.data.num_workers,
         pin_memory=device.type == "cuda",
+        worker_init_fn=give_way,
     )

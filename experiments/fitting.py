@@ -32,6 +32,7 @@ from experiments.settings import (
     TrainerConfig,
     check_precision,
 )
+from experiments.workers import give_way
 from launcher.context import RunContext, note
 from launcher.errors import ConfigError
 from launcher.files import write_bytes
@@ -97,6 +98,7 @@ def training_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=context.accelerator == "gpu",
+        worker_init_fn=give_way,
     )
 
 
@@ -122,6 +124,7 @@ def validation_loader(
         num_workers=workers,
         persistent_workers=data.persistent_workers and workers > 0,
         pin_memory=context.accelerator == "gpu",
+        worker_init_fn=give_way,
     )
 
 

@@ -28,6 +28,7 @@ from experiments.settings.teacher import TAUGHT, teachers_scenes
 from experiments.teacher.identity import facts_of
 from experiments.teacher.store import HALVES, PROGRESS, TeacherFolder, encoded
 from experiments.vocabulary import FILE_NAME, Vocabulary, load
+from experiments.workers import give_way
 from launcher.context import RunContext
 from launcher.errors import ConfigError, StoreError
 
@@ -172,7 +173,13 @@ def _ahead(work: _Work, rows: Sequence[int]) -> Iterator[SceneMetrics | None]:
     Processes read them meanwhile: reading takes as long as a GPU takes for 8,192 plans.
     """
     read = _Read(work.scenes, work.windows[np.asarray(rows, np.int64)])
-    loader = DataLoader(read, batch_size=None, num_workers=work.num_workers, collate_fn=_as_it_is)
+    loader = DataLoader(
+        read,
+        batch_size=None,
+        num_workers=work.num_workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=give_way,
+    )
     for row, scene in zip(rows, loader, strict=True):
         work.context.raise_if_stopping()
         if isinstance(scene, str):
