@@ -48,6 +48,7 @@ def _of_no_key() -> list[str]:
         "teacher.metric_cache",
         "trainer.log_every_steps",
         "trainer.profile_steps",
+        "trainer.cuda_graphs",
         "scoring.metric_cache",
     ]
 

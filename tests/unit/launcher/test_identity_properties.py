@@ -96,6 +96,7 @@ NO_SCIENCE = [
     "data.num_workers=3",
     "data.cache_decoded=false",
     "trainer.log_every_steps=1",
+    "trainer.cuda_graphs=false",
     "dry_run=true",
     "show_script=true",
     "failed=retry",
