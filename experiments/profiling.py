@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, schedule
 
 log = logging.getLogger(__name__)
 
 SKIPPED = 20
 """First steps of a life, which allocate, tune and fill queues."""
+_SETTLING = 4
+"""The last of those, in which the profiler is there: it holds each rank up for another while."""
 _ROWS = 40
 
 
@@ -46,12 +48,18 @@ class Profile(pl.Callback):
             return
         self._step = trainer.global_step
         self._seen += 1
-        if self._seen == SKIPPED:
+        settling = min(_SETTLING, SKIPPED - 1)
+        if self._seen == SKIPPED - settling:
             cuda = [ProfilerActivity.CUDA] if pl_module.device.type == "cuda" else []
-            self._profile = profile(activities=[ProfilerActivity.CPU, *cuda])
+            self._profile = profile(
+                activities=[ProfilerActivity.CPU, *cuda],
+                schedule=schedule(wait=0, warmup=settling, active=self._steps + 1, repeat=1),
+            )
             self._profile.start()
         elif self._seen == SKIPPED + self._steps:
             self._end()
+        elif self._profile is not None:
+            self._profile.step()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """A training that ends earlier leaves what there is."""
@@ -66,6 +74,9 @@ class Profile(pl.Callback):
     def _leave(self) -> None:
         if 0 < self._seen < SKIPPED:
             log.warning("no step was traced: the training ended before its step %d", SKIPPED + 1)
+            if self._profile is not None:
+                self._profile.stop()
+            self._profile = None
         self._seen = 0
         self._end()
 

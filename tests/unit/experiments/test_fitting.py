@@ -224,8 +224,8 @@ def test_only_gpus_get_channels_last(tmp_path: Path) -> None:
 def test_a_profile_is_taken_of_the_steps_that_were_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "SKIPPED", 1)
-    config = TrainerConfig(max_steps=4, val_every_steps=4, batch_size=8, profile_steps=2)
+    monkeypatch.setattr(profiling, "SKIPPED", 3)
+    config = TrainerConfig(max_steps=6, val_every_steps=6, batch_size=8, profile_steps=2)
     fitted(tmp_path, config)
     with gzip.open(tmp_path / "profile" / "rank-0.json.gz") as file:
         events = json.load(file)["traceEvents"]
@@ -236,15 +236,17 @@ def test_a_profile_is_taken_of_the_steps_that_were_asked_for(
 def test_a_training_shorter_than_its_profile_leaves_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "SKIPPED", 1)
-    config = TrainerConfig(max_steps=3, val_every_steps=3, batch_size=8, profile_steps=50)
+    monkeypatch.setattr(profiling, "SKIPPED", 3)
+    config = TrainerConfig(max_steps=5, val_every_steps=5, batch_size=8, profile_steps=50)
     fitted(tmp_path, config)
     assert (tmp_path / "profile" / "rank-0.json.gz").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("steps", [2, 18])
 def test_a_training_that_never_comes_to_its_profile_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    steps: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fitted(tmp_path, TrainerConfig(max_steps=2, val_every_steps=2, batch_size=8, profile_steps=2))
+    config = TrainerConfig(max_steps=steps, val_every_steps=steps, batch_size=8, profile_steps=2)
+    fitted(tmp_path, config)
     assert "no step was traced: the training ended before its step 21" in caplog.text
     assert not (tmp_path / "profile").exists()
