@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from experiments import fitting, passes
+from experiments import passes
+from experiments.callbacks import ChannelsLast, Recorded
 from experiments.models import PlanningModule, build_planning
 from experiments.models.ema import WeightAverage
 from experiments.settings import (
@@ -87,10 +88,10 @@ def trained(
 ) -> dict[str, Tensor]:
     """Weights, statistics and the next random number at the end."""
     torch.manual_seed(7)
-    added = [fitting.Recorded()] if is_recorded else []
+    added = [Recorded()] if is_recorded else []
     trainer = tiny.trainer(
         **(GPU | {"max_epochs": 1} | arguments),
-        callbacks=[fitting.ChannelsLast(), *added, *callbacks],
+        callbacks=[ChannelsLast(), *added, *callbacks],
     )
     batches = [batch(seed, size) for seed, size in enumerate(sizes)]
     loader: Any = torch.utils.data.DataLoader(batches, batch_size=None, pin_memory=True)

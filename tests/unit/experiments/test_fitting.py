@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import TensorDataset
 
-from experiments import fitting, profiling
+from experiments import callbacks, fitting, profiling
 from experiments.agreement import weights_sha
 from experiments.models.ema import TRAINED
 from experiments.models.losses import displacement
@@ -195,7 +195,7 @@ def test_convolutions_with_channels_last_are_the_same_model_for_all_that_reads_i
     tmp_path: Path,
 ) -> None:
     plain, laid_out = (tiny.planning(tiny.transfuser()) for _ in range(2))
-    fitting.ChannelsLast().setup(tiny.trainer(), laid_out, "fit")
+    callbacks.ChannelsLast().setup(tiny.trainer(), laid_out, "fit")
     torch.testing.assert_close(laid_out.predict(tiny.batch()), plain.predict(tiny.batch()))
     trainer = tiny.fit(laid_out, max_steps=2)
     kernel = laid_out.backbone.image.conv1.weight  # type: ignore[union-attr]
@@ -209,7 +209,7 @@ def test_convolutions_with_channels_last_are_the_same_model_for_all_that_reads_i
 
 def test_encoders_without_convolutions_keep_their_layout() -> None:
     module = tiny.planning(tiny.ijepa())
-    fitting.ChannelsLast().setup(tiny.trainer(), module, "fit")
+    callbacks.ChannelsLast().setup(tiny.trainer(), module, "fit")
     assert all(p.is_contiguous() for p in module.parameters())
 
 

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from experiments.fitting import LastCheckpoint
+from experiments.callbacks import LastCheckpoint
 from experiments.models.ema import TRAINED, WeightAverage, averaged
 from experiments.models.finetune import frozen_parameters
 from experiments.models.losses import displacement

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from experiments.fitting import Bf16Backbone
+from experiments.callbacks import Bf16Backbone
 from experiments.models.ema import WeightAverage
 from experiments.models.finetune_guard import PolicyGuard
 from experiments.settings import BackboneConfig, FinetuneConfig
