@@ -8,8 +8,7 @@ one while those of the parts before it are still computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,11 +16,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
+from experiments.replay import Recordings, recorded
+
 Runner = Callable[..., tuple[Tensor, ...]]
 """Calls its first argument, a module, with the others."""
 
 _KEPT = 2
-"""Recordings of a part, each for other shapes; each holds memory for all that lies between."""
+"""Recordings of a part, each for other shapes."""
 
 
 def plainly(part: nn.Module, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -58,21 +59,17 @@ class _Part:
         self._modules = list(part.modules())
         self._parameters = dict(part.named_parameters())
         self._tensors = [*self._parameters.values(), *part.buffers()]
-        self._recordings: dict[tuple[object, ...], _Recording | None] = {}
+        self._recordings: Recordings[_Recording] = Recordings(_KEPT)
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         learning = {name: p for name, p in self._parameters.items() if p.requires_grad}
         if not learning:
             return plainly(self._part, *inputs)
-        key = self._key(inputs)
-        if key not in self._recordings:
-            # Libraries set themselves up in the first call, and a shape may never come again.
-            self._remember(key, None)
-            return plainly(self._part, *inputs)
-        known = self._recordings[key]
+        known = self._recordings.of(
+            self._key(inputs), lambda: _Recording(self._part, learning, inputs)
+        )
         if known is None:
-            known = _Recording(self._part, learning, inputs)
-            self._remember(key, known)
+            return plainly(self._part, *inputs)
         outputs: tuple[Tensor, ...] = _Replayed.apply(known, *inputs, *known.learning)
         return outputs
 
@@ -85,12 +82,6 @@ class _Part:
             *((tensor.data_ptr(), tensor.requires_grad) for tensor in self._tensors),
         )
 
-    def _remember(self, key: tuple[object, ...], recording: _Recording | None) -> None:
-        self._recordings.pop(key, None)
-        self._recordings[key] = recording
-        while len(self._recordings) > _KEPT:
-            del self._recordings[next(iter(self._recordings))]
-
 
 class _Recording:
     """The passes of a part, with memory for what goes in and comes out."""
@@ -102,14 +93,14 @@ class _Recording:
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         # Other leaves of the same memory: those of the model belong to the stream of the training.
         leaves = {name: p.detach().requires_grad_() for name, p in learning.items()}
-        with _recorded(self._forward), _uncached_autocast():
+        with recorded(self._forward), _uncached_autocast():
             made: tuple[Tensor, ...] = functional_call(part, leaves, tuple(self._inputs))
         sought = [*(x for x in self._inputs if x.requires_grad), *leaves.values()]
         passed = [value for value in made if value.requires_grad]
         self._given = [torch.empty_like(value) for value in passed]
         outside = torch.autocast("cuda", enabled=False)  # where trainings go back
         spaces = {p: torch.empty_like(p) for p in learning.values()}
-        with _recorded(self._backward, self._forward.pool()), outside:
+        with recorded(self._backward, self._forward.pool()), outside:
             found = iter(torch.autograd.grad(passed, sought, self._given, allow_unused=True))
             self._of_inputs = [next(found) if x.requires_grad else None for x in self._inputs]
             used = {p: of for p, of in zip(learning.values(), found, strict=True) if of is not None}
@@ -170,22 +161,6 @@ class _Replayed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         return None, *ctx.recording.backward(ctx.run, given)
-
-
-@contextmanager
-def _recorded(graph: torch.cuda.CUDAGraph, pool: Any = None) -> Iterator[None]:
-    # What other threads do meanwhile, as one that pins memory, is no part of it.
-    recording = torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
-    try:
-        with recording:
-            yield
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        # A recording that breaks off complains too: of why it did is worth more.
-        if isinstance(error.__context__, torch.OutOfMemoryError):
-            raise error.__context__ from None
-        raise
 
 
 def _uncached_autocast() -> torch.autocast:

@@ -258,10 +258,7 @@ def progress(run_dir: Path | str) -> dict[str, Any]:
     path = f"{run_dir}/progress.json"
     try:
         with open(path, "rb") as file:
-            content = file.read()
-        if not content.strip(b"\0"):
-            return {}  # all that a node's power cut leaves: nobody waits until a disk has it
-        value = json.loads(content)
+            value = json.load(file)
     except FileNotFoundError:
         return {}
     except ValueError as error:

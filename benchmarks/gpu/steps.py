@@ -63,6 +63,8 @@ VARIANTS = (
     Variant(name="+ passes replayed, as trainings are", is_recorded=True),
     Variant(name="+ vehicles matched on the GPU", is_recorded=True, is_matched_on_gpu=True),
 )
+TRAINING = VARIANTS[-2]
+"""What several ranks are measured with."""
 
 
 class Step(nn.Module):
@@ -180,10 +182,8 @@ def rank(number: int, ranks: int, arguments: Any, told: Any) -> None:
             return plain(step)
 
     found = {
-        f"{ranks} ranks, DDP": step_ms(VARIANTS[-1], arguments, device, plain),
-        f"{ranks} ranks, DDP on a stream of its own": step_ms(
-            VARIANTS[-1], arguments, device, aside
-        ),
+        f"{ranks} ranks, DDP": step_ms(TRAINING, arguments, device, plain),
+        f"{ranks} ranks, DDP on a stream of its own": step_ms(TRAINING, arguments, device, aside),
     }
     count = sum(p.numel() for p in build_planning(config_of(arguments.scale)).parameters())
     found[f"{ranks} ranks add up {4 * count / 1e6:.0f} MB"] = summed_ms(count, device)
@@ -200,9 +200,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=64, help="of a step on each GPU")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--ranks", type=int, nargs="*", default=None, help="2 4; all GPUs")
-    parser.add_argument(
-        "--last", type=int, default=len(VARIANTS), help="variants, the fastest last"
-    )
+    parser.add_argument("--last", type=int, default=len(VARIANTS), help="so many variants only")
     parser.add_argument("--port", type=int, default=29517)
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     arguments = parser.parse_args()

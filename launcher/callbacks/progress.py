@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -13,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 
-from launcher.files import now, write_bytes
+from launcher.files import now, write_json
 from launcher.memory import peak_memory_gb
 
 log = logging.getLogger("launcher.progress")
@@ -65,17 +64,18 @@ class Progress(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         left_s = self._left_s(trainer, time.monotonic())
-        found = {
-            "time": now(),
-            "step": trainer.global_step,
-            "total_steps": _total_steps(trainer),
-            "epoch": trainer.current_epoch,
-            "eta_s": None if left_s is None else round(left_s),
-            "mem_peak_gb": peak_memory_gb(),
-            "metrics": _metrics(trainer),
-        }
-        # The next one follows in seconds; a disk that must have this one holds all ranks up.
-        write_bytes(self._path, (json.dumps(found, indent=2) + "\n").encode(), durable=False)
+        write_json(
+            self._path,
+            {
+                "time": now(),
+                "step": trainer.global_step,
+                "total_steps": _total_steps(trainer),
+                "epoch": trainer.current_epoch,
+                "eta_s": None if left_s is None else round(left_s),
+                "mem_peak_gb": peak_memory_gb(),
+                "metrics": _metrics(trainer),
+            },
+        )
 
     def _rate(self, trainer: pl.Trainer, moment: float) -> float:
         """Optimizer steps per second of this attempt."""

@@ -162,6 +162,7 @@ class SafePoints(pl.Callback):
 
     def _resumable(self, loader: Any) -> ResumableLoader:
         is_first = self._loader is None or self._batches > 0
+        # Of several training dataloaders only the first marks the place between two batches.
         wrapped = ResumableLoader(loader, self._between_batches if is_first else _nothing)
         if is_first:
             self._loader = wrapped
@@ -484,7 +485,7 @@ class SafePoints(pl.Callback):
 
 
 def _nothing() -> None:
-    """Of several training dataloaders only the first marks the place between two batches."""
+    """Stands in for what is not to be done."""
 
 
 def _give_back(trainer: pl.Trainer) -> None:

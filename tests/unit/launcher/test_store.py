@@ -118,9 +118,3 @@ def test_what_is_set_aside_never_replaces_what_was(tmp_path: Path) -> None:
         files.set_aside(tmp_path / "resume")
     assert (tmp_path / "resume.1" / "word").read_text() == "first"
     assert (tmp_path / "resume.2" / "word").read_text() == "second"
-
-
-@pytest.mark.parametrize("content", [b"", b"\0\0\0"])
-def test_progress_that_a_power_cut_left_empty_is_none(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "progress.json").write_bytes(content)
-    assert store.progress(tmp_path) == {}
