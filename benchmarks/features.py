@@ -195,9 +195,6 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
         batch_size = min(size, 64) if kind.startswith("fp32") else size
         encoding = encode_only(encoder, batch_size, kind, device)
         print(f"encode only, {kind:22} {encoding:8.1f} images/s", flush=True)
-    paths = [folder / f"{number}.jpg" for number in range(DISTINCT_FILES)]
-    for number, path in enumerate(paths):
-        path.write_bytes(jpeg(drawn(number, 3.0), 85))
     rate = matmul_flop_per_s(device)
     share = encoding * FLOP_PER_IMAGE * arguments.depth / 32 / rate
     found: dict[str, float] = {"encoder alone": encoding}
@@ -212,6 +209,7 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
         found[f"extraction of images decoded before, {tokens}"] = whole
         print(f"extraction, {tokens:10}, decoded before {whole:8.1f} images/s, {share:.0%} of the"
               " matmul rate", flush=True)  # fmt: skip
+    paths = drawings(folder) if arguments.decode else []
     for decode in arguments.decode:
         files = Files(paths, arguments.images, scaled=decode == "scaled")
         decoding = timed(iter(loader(files, arguments)), size)
@@ -228,6 +226,14 @@ def extraction(arguments: argparse.Namespace, folder: Path) -> None:
     per_image = FLOP_PER_IMAGE * arguments.depth / 32
     rates = {"matmul_flop_per_s": rate, "flop_per_image": per_image, "images_per_s": found}
     results.save(arguments.out, "extraction", rates)
+
+
+def drawings(folder: Path) -> list[Path]:
+    """JPEG files of 1080 x 1920."""
+    paths = [folder / f"{number}.jpg" for number in range(DISTINCT_FILES)]
+    for number, path in enumerate(paths):
+        path.write_bytes(jpeg(drawn(number, 3.0), 85))
+    return paths
 
 
 class Decoded:

@@ -13,6 +13,7 @@ import torch
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from launcher.callbacks import rows
 from launcher.callbacks.steps import StepClock
 from launcher.callbacks.usage import Usage
 
@@ -46,12 +47,11 @@ class Curves(pl.Callback):
             return
         values = {
             **learning_rates(optimizer),
-            "train/gradient_norm": float(gradient_norm(optimizer)),
+            "train/gradient_norm": gradient_norm(optimizer),
             **self._speed(trainer),
             **_gpu(trainer),
         }
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step)
+        rows.log(trainer, values, step)
 
     def _speed(self, trainer: pl.Trainer) -> dict[str, float]:
         clock = _clock(trainer)

@@ -99,7 +99,10 @@ class _Recording:
         passed = [value for value in made if value.requires_grad]
         self._given = [torch.empty_like(value) for value in passed]
         outside = torch.autocast("cuda", enabled=False)  # where trainings go back
-        spaces = {p: torch.empty_like(p) for p in learning.values()}
+        # Left where the last ones lie: in DDP's buckets, so that none is copied there.
+        spaces = {
+            p: torch.empty_like(p) if p.grad is None else p.grad.detach() for p in learning.values()
+        }
         with recorded(self._backward, self._forward.pool()), outside:
             found = iter(torch.autograd.grad(passed, sought, self._given, allow_unused=True))
             self._of_inputs = [next(found) if x.requires_grad else None for x in self._inputs]

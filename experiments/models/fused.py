@@ -6,18 +6,19 @@ move the same numbers five times instead of four and slower than its memory allo
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
 from collections.abc import Sequence
-from functools import cache
-from importlib.util import find_spec
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-log = logging.getLogger(__name__)
+from experiments.devices import has_triton
+
+HOPPER = (9, 0)
+"""Compute capability of H100, H200 and GH200."""
+_OTHERS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def can_fuse(tokens: Tensor, norm: nn.LayerNorm) -> bool:
@@ -29,18 +30,26 @@ def can_fuse(tokens: Tensor, norm: nn.LayerNorm) -> bool:
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cuda")
         and not torch.compiler.is_compiling()
-        and _has_triton()
+        and has_triton()
     )
 
 
 def encode(blocks: Sequence[Any], norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
     """Return `norm(blocks(tokens))` for pre-norm blocks of timm without dropout or layer scale."""
     ahead: Tensor | None = None  # what is still to be added
-    for block in blocks:
-        tokens, normed = _add_norm(tokens, ahead, block.norm1)
-        tokens, normed = _add_norm(tokens, block.attn(normed), block.norm2)
-        ahead = block.mlp(normed)
+    with _fastest_attention(tokens.device):
+        for block in blocks:
+            tokens, normed = _add_norm(tokens, ahead, block.norm1)
+            tokens, normed = _add_norm(tokens, block.attn(normed), block.norm2)
+            ahead = block.mlp(normed)
     return _add_norm(tokens, ahead, norm)[1]
+
+
+def _fastest_attention(device: torch.device) -> AbstractContextManager[object]:
+    """On a Hopper cuDNN's, with which a ViT-H/14 is 3 % faster than with torch's own choice."""
+    if torch.cuda.get_device_capability(device) != HOPPER:
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_OTHERS], set_priority=True)
 
 
 def _add_norm(x: Tensor, y: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
@@ -49,14 +58,3 @@ def _add_norm(x: Tensor, y: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, 
     from experiments.models import fused_kernel
 
     return fused_kernel.add_norm(x, y, norm.weight, norm.bias, norm.eps)
-
-
-@cache
-def _has_triton() -> bool:
-    compilers = [os.environ.get("CC"), "cc", "gcc", "clang"]
-    has_compiler = any(name and shutil.which(name) for name in compilers)
-    if find_spec("triton") is not None and has_compiler:
-        return True
-    log.warning("frozen ViTs are about 5 %% slower than they could be: %s is missing here",
-                "a C compiler" if find_spec("triton") else "triton")  # fmt: skip
-    return False

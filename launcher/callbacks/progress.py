@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.trainer.states import TrainerFn
 
+from launcher.callbacks.underway import Underway
 from launcher.files import now, write_json
 from launcher.memory import peak_memory_gb
 
@@ -29,6 +29,7 @@ class Progress(pl.Callback):
         self._log_interval_s = log_interval_s
         self._started = self._written = self._logged = 0.0
         self._first_step = 0
+        self._underway: tuple[dict[str, Any], Underway] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = self._logged = time.monotonic()
@@ -43,39 +44,48 @@ class Progress(pl.Callback):
         batch_idx: int,
     ) -> None:
         moment = time.monotonic()
-        if trainer.is_global_zero and moment - self._written >= self._interval_s:
+        if not trainer.is_global_zero:
+            return
+        if self._underway is None and moment - self._written >= self._interval_s:
             self._written = moment
-            self._write(trainer)
-        if trainer.is_global_zero and moment - self._logged >= self._log_interval_s:
-            self._logged = moment
-            self._log(trainer, moment)
+            self._underway = self._begun(trainer)
+        if self._underway is not None and self._underway[1].is_there:
+            self._write(trainer, is_told=moment - self._logged >= self._log_interval_s)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            self._write(trainer)
-            self._log(trainer, time.monotonic())
+            self._underway = self._begun(trainer)
+            self._write(trainer, is_told=True)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Leave the true last step, however the training ends."""
         if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING:
-            self._write(trainer)
+            self._underway = self._begun(trainer)
+            self._write(trainer, is_told=False)
 
-    def _write(self, trainer: pl.Trainer) -> None:
+    def _begun(self, trainer: pl.Trainer) -> tuple[dict[str, Any], Underway]:
+        """What is to be written, and its metrics on their way from the GPU."""
         left_s = self._left_s(trainer, time.monotonic())
-        write_json(
-            self._path,
-            {
-                "time": now(),
-                "step": trainer.global_step,
-                "total_steps": _total_steps(trainer),
-                "epoch": trainer.current_epoch,
-                "eta_s": None if left_s is None else round(left_s),
-                "mem_peak_gb": peak_memory_gb(),
-                "metrics": _metrics(trainer),
-            },
-        )
+        content = {
+            "time": now(),
+            "step": trainer.global_step,
+            "total_steps": _total_steps(trainer),
+            "epoch": trainer.current_epoch,
+            "eta_s": None if left_s is None else round(left_s),
+            "mem_peak_gb": peak_memory_gb(),
+        }
+        return content, Underway(trainer.callback_metrics)
+
+    def _write(self, trainer: pl.Trainer, *, is_told: bool) -> None:
+        assert self._underway is not None
+        (content, underway), self._underway = self._underway, None
+        metrics = {name: float(value) for name, value in underway.numbers().items()}
+        write_json(self._path, {**content, "metrics": metrics})
+        if is_told:
+            self._logged = time.monotonic()
+            self._log(content, metrics, self._rate(trainer, self._logged))
 
     def _rate(self, trainer: pl.Trainer, moment: float) -> float:
         """Optimizer steps per second of this attempt."""
@@ -86,16 +96,14 @@ class Progress(pl.Callback):
         total, rate = _total_steps(trainer), self._rate(trainer, moment)
         return (total - trainer.global_step) / rate if total is not None and rate else None
 
-    def _log(self, trainer: pl.Trainer, moment: float) -> None:
-        left_s = self._left_s(trainer, moment)
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in _metrics(trainer).items())
+    def _log(self, content: dict[str, Any], metrics: dict[str, float], rate: float) -> None:
         log.info(
             "step %d/%s  %.1f steps/s  %s s left  %s",
-            trainer.global_step,
-            _total_steps(trainer) or "?",
-            self._rate(trainer, moment),
-            "?" if left_s is None else f"{left_s:.0f}",
-            metrics,
+            content["step"],
+            content["total_steps"] or "?",
+            rate,
+            "?" if content["eta_s"] is None else content["eta_s"],
+            "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()),
         )
 
 
@@ -103,12 +111,3 @@ def _total_steps(trainer: pl.Trainer) -> int | None:
     """Optimizer steps of the whole training; None where nothing limits them."""
     total = trainer.estimated_stepping_batches
     return int(total) if math.isfinite(total) and total > 0 else None
-
-
-def _metrics(trainer: pl.Trainer) -> dict[str, float]:
-    found = trainer.callback_metrics
-    values: list[Any] = [torch.as_tensor(value).detach().reshape(()) for value in found.values()]
-    if len({(value.device, value.dtype) for value in values}) == 1:
-        # Fetched together: each fetch by itself waits for the GPU, and for its turn.
-        values = torch.stack(values).tolist()
-    return {name: float(value) for name, value in zip(found, values, strict=True)}

@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signatu
 
 from launcher import context as run_context
 from launcher import stopping, watch
-from launcher.callbacks import buckets, loop_state, plain, rng
+from launcher.callbacks import buckets, loop_state, plain, rng, rows
 from launcher.callbacks.agreement import ASK_EVERY_S, Agreement, Wishes
 from launcher.callbacks.loaders import Position, ResumableLoader, WatchedLoader, set_epoch
 from launcher.callbacks.resume_files import Manifest, ResumeFiles
@@ -250,12 +250,16 @@ class SafePoints(pl.Callback):
         step = trainer.global_step
         if step == self._seen_step or trainer.fit_loop._should_accumulate():
             return
-        if not is_due and (every is None or step % every):
+        is_exact = every is not None and step % every == 0
+        if not (is_due or is_exact):
             return
         self._seen_step = step
         self._ask_to_stop_in_time()
         stop = stopping.requested() is not None
-        agreed = agreement.reach(Wishes(stop=stop, save=self._is_save_due(step)))
+        wishes = Wishes(stop=stop, save=self._is_save_due(step))
+        agreed = agreement.reach(wishes, at_once=is_exact)
+        if agreed is None:
+            return
         if agreed.stop:
             self._stop(step)
         elif agreed.save:
@@ -323,8 +327,7 @@ class SafePoints(pl.Callback):
         assert trainer is not None
         self._writer.join()
         state = self._state(trainer, "between batches")
-        for logger in trainer.loggers:
-            logger.save()  # what a later life logs begins after this step
+        rows.write_all(trainer)  # what a later life logs begins after this step
         if trainer.is_global_zero:
             self._write(step, state)
         else:
@@ -422,8 +425,7 @@ class SafePoints(pl.Callback):
             watch.mark("saving", step)
             self._writer.join()
             if step != self._writer.saved_step:
-                for logger in trainer.loggers:
-                    logger.save()
+                rows.write_all(trainer)
                 self._write(step, state)
                 self._writer.join()
             self._writer.raise_if_refused()

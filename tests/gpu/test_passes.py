@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from experiments import passes
+from experiments import fitting, passes
 from experiments.callbacks import ChannelsLast, Recorded
 from experiments.models import PlanningModule, build_planning
 from experiments.models.ema import WeightAverage
@@ -84,6 +84,7 @@ def trained(
     *callbacks: pl.Callback,
     is_recorded: bool,
     sizes: tuple[int, ...] = (4,) * NUM_BATCHES,
+    first_seed: int = 0,
     **arguments: Any,
 ) -> dict[str, Tensor]:
     """Weights, statistics and the next random number at the end."""
@@ -93,7 +94,7 @@ def trained(
         **(GPU | {"max_epochs": 1} | arguments),
         callbacks=[ChannelsLast(), *added, *callbacks],
     )
-    batches = [batch(seed, size) for seed, size in enumerate(sizes)]
+    batches = [batch(seed, size) for seed, size in enumerate(sizes, first_seed)]
     loader: Any = torch.utils.data.DataLoader(batches, batch_size=None, pin_memory=True)
     trainer.fit(module, loader)
     after = torch.randn(3, device="cuda").cpu()
@@ -169,22 +170,22 @@ def test_going_back_after_another_run_is_an_error_and_not_a_wrong_gradient() -> 
         torch.autograd.backward(first.sum())
 
 
-def _rank(rank: int, is_recorded: bool, folder: str) -> None:
+def _rank(rank: int, is_recorded: bool, accumulation: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29531", "WORLD_SIZE": "2"}
     os.environ |= {"NODE_RANK": "0", "LOCAL_RANK": str(rank), "RANK": str(rank)}
-    sizes = (4,) * NUM_BATCHES
-    how = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": False}
+    how = {"devices": 2, "strategy": fitting.ddp(), "use_distributed_sampler": False}
     found = trained(
-        module_of(), OneStream(), is_recorded=is_recorded, sizes=sizes,
-        precision="bf16-mixed", accumulate_grad_batches=2, **how,
+        module_of(), OneStream(), is_recorded=is_recorded, first_seed=100 * rank,
+        precision="bf16-mixed", accumulate_grad_batches=accumulation, **how,
     )  # fmt: skip
     torch.save(found, Path(folder, f"{is_recorded}-{rank}.pt"))
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs here")
-def test_two_ranks_exchange_the_same_gradients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_two_ranks_exchange_the_same_gradients(accumulation: int, tmp_path: Path) -> None:
     for is_recorded in (False, True):
-        spawn(_rank, (is_recorded, str(tmp_path)), nprocs=2)
+        spawn(_rank, (is_recorded, accumulation, str(tmp_path)), nprocs=2)
     for rank in (0, 1):
         expected, found = (
             torch.load(tmp_path / f"{is_recorded}-{rank}.pt") for is_recorded in (False, True)

@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
 
+from experiments.devices import has_triton
 from experiments.models.backbone import require_shape
 
 NUM_AGENTS = 30
@@ -26,8 +27,8 @@ class AgentLosses(nn.Module):
     published; so it weighs a vehicle, not a sample, alike.
     """
 
-    matches_on_gpu = False
-    """Whether GPUs match by a kernel of ours, without waiting for the host; in tests so far."""
+    matches_on_gpu = True
+    """Whether a GPU matches by a kernel of ours; the host has it wait in the middle of a step."""
 
     def __init__(self, *, max_angle: float | None) -> None:
         """Take all vehicles, or only those within `max_angle` of the heading [rad]."""
@@ -49,7 +50,7 @@ class AgentLosses(nn.Module):
         require_shape("agent_labels", is_there, (NUM_AGENTS,))
         true_states, is_there = true_states.float(), is_there.bool() & self._in_view(true_states)
         cost = matching_cost(states, logits, true_states)
-        on_gpu = self.matches_on_gpu and cost.is_cuda
+        on_gpu = self.matches_on_gpu and cost.is_cuda and has_triton()
         vehicle = assigned_on_gpu(cost, is_there) if on_gpu else assigned(cost, is_there)
         # The true boxes are put in the order of the guesses: gradients then pass no index.
         wanted = (vehicle >= 0).float()
