@@ -30,7 +30,7 @@ TORCH_DTYPES = {
     "bfloat16": torch.bfloat16,
     "float32": torch.float32,
 }
-_AHEAD = 2
+_AHEAD = 3
 """Batches on the GPU or on their way from it."""
 _WRITES = 4
 """Shards that are written at a time, each held in memory: one thread hashes and copies about

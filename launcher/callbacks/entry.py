@@ -13,13 +13,14 @@ def callbacks() -> list[Any]:
     if running is None:
         return []
     from launcher.callbacks.heap import SharedHeap
+    from launcher.callbacks.pace import Pace
     from launcher.callbacks.progress import Progress
     from launcher.callbacks.rows import Rows
     from launcher.callbacks.shape import SameWorld
     from launcher.callbacks.streams import OneStream
     from launcher.callbacks.turns import ShortTurns
 
-    found: list[Any] = [SameWorld(running), OneStream(), SharedHeap(), ShortTurns(), Rows()]
+    found: list[Any] = [SameWorld(running), OneStream(), SharedHeap(), ShortTurns(), Pace(), Rows()]
     found.append(Progress(running.run_dir))
     if running.recovery is not None:
         from launcher.callbacks.safe_points import SafePoints

@@ -48,6 +48,6 @@ def _fetched(values: Tensor, device: torch.device) -> tuple[Tensor, torch.cuda.E
         return values, None
     with torch.cuda.device(device):
         here = values.to("cpu", non_blocking=True)  # in pinned memory
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record()
     return here, event
