@@ -51,9 +51,9 @@ def rank_main(folder: Path, rank: int) -> None:
 
         return call
 
-    def counted(*args: Any) -> Any:
+    def counted(*args: Any, **kwargs: Any) -> Any:
         spent["agreements"] += 1
-        return reach(*args)
+        return reach(*args, **kwargs)
 
     reach = Agreement.reach
     Agreement.reach = counted  # type: ignore[method-assign]

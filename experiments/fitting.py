@@ -27,7 +27,7 @@ from experiments.callbacks import (
 from experiments.models.ema import WeightAverage
 from experiments.models.finetune_guard import PolicyGuard
 from experiments.models.planning import PlanningModule
-from experiments.monitoring import Curves
+from experiments.monitoring import Curves, Divergence
 from experiments.profiling import Profile
 from experiments.sampling import StepBatches, effective_steps, rank_share
 from experiments.settings import (
@@ -195,7 +195,8 @@ def _check_accelerator(config: TrainerConfig, context: RunContext) -> None:
 
 
 def _of_config(config: TrainerConfig, context: RunContext, *, validate: bool) -> list[pl.Callback]:
-    found: list[pl.Callback] = [PolicyGuard(), SharedStatistics(), Curves(config.batch_size)]
+    found: list[pl.Callback] = [PolicyGuard(), SharedStatistics()]
+    found += [Divergence(), Curves(config.batch_size)]
     if validate:
         found.append(LastCheckpoint(checkpoint_dir(context.run_dir) / "last.ckpt"))
     if validate and config.ema_decay:

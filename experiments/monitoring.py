@@ -6,6 +6,7 @@ docs/explanation/telemetry.md says what they mean.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 
 from launcher.callbacks import rows
 from launcher.callbacks.steps import StepClock
+from launcher.callbacks.underway import Underway
 from launcher.callbacks.usage import Usage
 
 GB = 2**30
@@ -67,6 +69,50 @@ class Curves(pl.Callback):
             "speed/samples_per_s": self._batch_size * steps / seconds,
             "speed/data_wait_share": min(waited_s / seconds, 1.0),
         }
+
+
+class Divergence(pl.Callback):
+    """Ends a training whose loss is no number any more, which would go on to its last step.
+
+    It looks every `trainer.log_every_steps` steps, and once may be the overflow of a half precision
+    that the next step gets over.
+    """
+
+    def __init__(self) -> None:
+        self._look: tuple[int, Underway] | None = None
+        self._since: int | None = None
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Look at the last loss that has come from the GPU.
+
+        Raises:
+            RuntimeError: it was not finite, and was not when it was looked at before.
+        """
+        if self._look is not None and self._look[1].is_there:
+            (step, loss), self._look = self._look, None
+            self._judge(step, loss.numbers()["loss"])
+        step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if self._look is None and step % every == 0:
+            self._look = (step, Underway({"loss": outputs["loss"]}))
+
+    def _judge(self, step: int, loss: float) -> None:
+        if math.isfinite(loss):
+            self._since = None
+        elif self._since is None:
+            self._since = step
+        else:
+            raise RuntimeError(
+                f"the loss is {loss} since step {self._since} or shortly before: lower"
+                " optimizer.lr, lengthen optimizer.warmup_steps, or look for what is wrong with the"
+                " data"
+            )
 
 
 def learning_rates(optimizer: Optimizer) -> dict[str, float]:

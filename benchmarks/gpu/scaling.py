@@ -4,6 +4,7 @@ python benchmarks/gpu/scaling.py --out scaling.json
 
 Each shape is a probe (`launch probe`): a few dozen optimizer steps of a model at paper size with
 JPEG files of 1080 x 1920 on disk, in bfloat16, with the loaders, DDP and telemetry of a real run.
+Each GPU comes with its share of the machine's cores, as in a job of SLURM, and with no others.
 Weak: `--per-gpu` windows on each GPU. Strong: so many in all.
 """
 
@@ -38,10 +39,15 @@ MODELS = {
 DATA = ("data.synthetic.num_logs=48", "data.synthetic.frames_per_log=24")
 
 
-def launch(folder: Path, *words: str) -> str:
-    """Call `launch` in a folder; what it prints on stdout."""
+def launch(folder: Path, *words: str, cores: set[int] | None = None) -> str:
+    """Call `launch` in a folder, on these cores or all; what it prints on stdout."""
+    allowed = os.sched_getaffinity(0)
     command = [sys.executable, "-c", "from launcher.cli import main; main()", *words]
-    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, check=False)
+    os.sched_setaffinity(0, cores or allowed)  # inherited
+    try:
+        done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, check=False)
+    finally:
+        os.sched_setaffinity(0, allowed)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}")
     return done.stdout
@@ -49,7 +55,8 @@ def launch(folder: Path, *words: str) -> str:
 
 def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -> None:
     """Probe one shape, beside the data that all of them share."""
-    cores = len(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0))
+    share = len(cores) // max(arguments.most, 1)
     launch(
         arguments.project,
         "probe",
@@ -59,15 +66,16 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
         f"paths.data_dir={folder}/data",
         f"paths.output_dir={folder}/{kind}",
         f"resources.gpus={gpus}",
-        f"resources.cpus_per_rank={cores // max(arguments.most, 1)}",
+        f"resources.cpus_per_rank={share}",
         f"resources.mem_gb={arguments.mem_gb}",
-        f"data.num_workers={cores // max(arguments.most, 1) - 1}",
+        f"data.num_workers={share - 1}",
         f"data.decode={arguments.decode}",
         f"trainer.batch_size={batch_size}",
         f"trainer.max_micro_batch_size={arguments.per_gpu}",
         f"hydra.launcher.study={kind}",
         f"--steps={arguments.steps}",
         *arguments.overrides,
+        cores=set(cores[: share * max(gpus, 1)]),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 from torch.optim import SGD
 
-from experiments.monitoring import Curves, gradient_norm, learning_rates
+from experiments.monitoring import Curves, Divergence, gradient_norm, learning_rates
 from experiments.settings import FinetuneConfig
 from launcher import context
 from launcher.callbacks.steps import StepClock
@@ -106,6 +106,44 @@ def test_speed_is_that_of_the_steps_since_the_last_row() -> None:
         clock.step(now_s)
     second = curves._speed(trainer)
     assert (second["speed/samples_per_s"], second["speed/data_wait_share"]) == (2.5, 0.25)
+
+
+class Turns(pl.LightningModule):
+    """A loss that is no number at some steps."""
+
+    def __init__(self, at: set[int]) -> None:
+        super().__init__()
+        self.weight, self.at = torch.nn.Parameter(torch.ones(())), at
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return self.weight * (float("nan") if batch_idx in self.at else 1.0)
+
+    def configure_optimizers(self) -> SGD:
+        return SGD(self.parameters(), lr=0.0)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.weight.data.fill_(1.0)
+
+
+def turned(at: set[int]) -> pl.Trainer:
+    loader: Any = torch.utils.data.DataLoader(range(20))  # type: ignore[arg-type]
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, log_every_n_steps=2,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[Divergence()],
+    )  # fmt: skip
+    trainer.fit(Turns(at), loader)
+    return trainer
+
+
+def test_a_training_that_diverged_ends() -> None:
+    with pytest.raises(RuntimeError, match=r"the loss is nan since step 8 or shortly before"):
+        turned(set(range(6, 20)))
+
+
+def test_a_training_that_overflows_once_goes_on() -> None:
+    assert turned({7, 13}).global_step == 20
 
 
 def test_parameters_without_a_gradient_count_as_none() -> None:
