@@ -69,8 +69,9 @@ class Rows(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Keep what came before."""
+        """Keep what came before, and the Trainer as it was."""
         self.write_all(trainer)
+        vars(trainer._logger_connector).pop(_LOGS, None)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Let Lightning log by itself again."""

@@ -94,8 +94,11 @@ def test_a_row_under_way_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.M
 def test_a_training_that_fails_has_written_what_came_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    connectors: list[Any] = []
+
     class Fails(pl.Callback):
         def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+            connectors.append(trainer._logger_connector)
             if trainer.global_step == 5:
                 raise RuntimeError("on purpose")
 
@@ -104,6 +107,7 @@ def test_a_training_that_fails_has_written_what_came_before(
         written(tmp_path, Rows(), Fails())
     text = (tmp_path / "csv" / "0" / "metrics.csv").read_text()
     assert text.count("\n") == 1 + 2
+    assert "log_metrics" not in vars(connectors[0])
 
 
 def test_numbers_keep_their_order_and_kind() -> None:
