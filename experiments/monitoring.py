@@ -80,6 +80,8 @@ class Divergence(pl.Callback):
 
     def __init__(self) -> None:
         self._look: tuple[int, Underway] | None = None
+        self._looked_at = 0
+        """Step; the micro-batches of one overflow together."""
         self._since: int | None = None
 
     def on_train_batch_end(
@@ -99,8 +101,8 @@ class Divergence(pl.Callback):
             (step, loss), self._look = self._look, None
             self._judge(step, loss.numbers()["loss"])
         step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if self._look is None and step % every == 0:
-            self._look = (step, Underway({"loss": outputs["loss"]}))
+        if self._look is None and step % every == 0 and step != self._looked_at:
+            self._looked_at, self._look = step, (step, Underway({"loss": outputs["loss"]}))
 
     def _judge(self, step: int, loss: float) -> None:
         if math.isfinite(loss):

@@ -22,6 +22,7 @@ from experiments.data.sharded import Numbers
 from experiments.features.store import StoreFolder
 from experiments.models.backbone import Backbone
 from experiments.replay import Replayer
+from launcher.callbacks.underway import fetched
 from launcher.context import RunContext
 from launcher.errors import StoreError
 
@@ -97,20 +98,12 @@ def encoded(
             context.raise_if_stopping()
         sensors = [batch[name].to(device, non_blocking=True) for name in names]
         tokens, is_finite = replayed(encode, sensors)
-        under_way.append(_fetch(tokens, is_finite, batch["index"]))
+        (here, is_finite), ready = fetched([tokens, is_finite])
+        under_way.append(_Fetched(here, is_finite, batch["index"], ready))
         if len(under_way) == _AHEAD:
             yield under_way.popleft().numbers()
     for last in under_way:
         yield last.numbers()
-
-
-def _fetch(tokens: Tensor, is_finite: Tensor, windows: Tensor) -> _Fetched:
-    if tokens.device.type != "cuda":
-        return _Fetched(tokens, is_finite, windows, None)
-    there = [part.to("cpu", non_blocking=True) for part in (tokens, is_finite)]
-    ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    ready.record()
-    return _Fetched(there[0], there[1], windows, ready)
 
 
 class ShardsWriter:

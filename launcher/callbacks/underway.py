@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,9 +24,10 @@ class Underway:
             if isinstance(value, Tensor):
                 groups.setdefault((value.device, value.dtype), []).append(name)
         self._parts: list[tuple[list[str], Tensor, torch.cuda.Event | None]] = []
-        for (device, _), names in groups.items():
+        for names in groups.values():
             there = torch.stack([values[name].detach().reshape(()) for name in names])
-            self._parts.append((names, *_fetched(there, device)))
+            (here,), event = fetched([there])
+            self._parts.append((names, here, event))
 
     @property
     def is_there(self) -> bool:
@@ -43,11 +44,16 @@ class Underway:
         return self._values
 
 
-def _fetched(values: Tensor, device: torch.device) -> tuple[Tensor, torch.cuda.Event | None]:
-    if device.type != "cuda":
-        return values, None
-    with torch.cuda.device(device):
-        here = values.to("cpu", non_blocking=True)  # in pinned memory
+def fetched(values: Sequence[Tensor]) -> tuple[list[Tensor], torch.cuda.Event | None]:
+    """Begin to fetch tensors of one device.
+
+    Returns:
+        Them on the host, and what to wait for before they are looked at; None if nothing.
+    """
+    if not values[0].is_cuda:
+        return list(values), None
+    with torch.cuda.device(values[0].device):
+        here = [value.to("cpu", non_blocking=True) for value in values]  # in pinned memory
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record()
     return here, event

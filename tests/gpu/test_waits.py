@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
 
-from experiments.monitoring import Curves
+from experiments.monitoring import Curves, Divergence
 from launcher import context
 from launcher.callbacks.progress import Progress
 from launcher.context import RunContext
@@ -53,8 +53,8 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_step_of_transfuser_waits_for_nothing(precision: str, tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, name="csv", version="0")
     trained(
-        module_of(), Refused(), Curves(batch_size=4), is_recorded=True, precision=precision,
-        logger=logger, log_every_n_steps=1,
+        module_of(), Refused(), Divergence(), Curves(batch_size=4), is_recorded=True,
+        precision=precision, logger=logger, log_every_n_steps=1,
     )  # fmt: skip
     rows = Path(logger.log_dir, "metrics.csv").read_text().splitlines()
     assert {"train/loss", "train/gradient_norm"} <= set(rows[0].split(","))

@@ -126,12 +126,12 @@ class Turns(pl.LightningModule):
         self.weight.data.fill_(1.0)
 
 
-def turned(at: set[int]) -> pl.Trainer:
+def turned(at: set[int], accumulation: int = 1) -> pl.Trainer:
     loader: Any = torch.utils.data.DataLoader(range(20))  # type: ignore[arg-type]
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, log_every_n_steps=2,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[Divergence()],
+        accumulate_grad_batches=accumulation, callbacks=[Divergence()],
     )  # fmt: skip
     trainer.fit(Turns(at), loader)
     return trainer
@@ -144,6 +144,11 @@ def test_a_training_that_diverged_ends() -> None:
 
 def test_a_training_that_overflows_once_goes_on() -> None:
     assert turned({7, 13}).global_step == 20
+
+
+def test_the_micro_batches_of_a_step_overflow_together() -> None:
+    # Step 2 of 5 is done with batch 7; the batches 8 to 10 are those of the next one.
+    assert turned({7, 8, 9, 10}, accumulation=4).global_step == 5
 
 
 def test_parameters_without_a_gradient_count_as_none() -> None:
