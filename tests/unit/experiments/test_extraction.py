@@ -15,6 +15,7 @@ from experiments.features import store as store_module
 from experiments.features.store import FeatureStore
 from experiments.settings import DataConfig
 from launcher import stopping
+from launcher.callbacks import underway
 from launcher.errors import ConfigError, StoreError
 from tests.unit.experiments.features.conftest import *  # noqa: F403 its fixtures
 from tests.unit.experiments.features.stored_runs import Runs, save_encoder
@@ -180,13 +181,14 @@ def test_an_encoder_that_learns_has_nothing_to_store(runs: Runs) -> None:
 def test_features_that_are_not_finite_are_refused(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch = encoding._fetch
+    fetched = underway.fetched
 
-    def overflowing(tokens: torch.Tensor, is_finite: torch.Tensor, windows: torch.Tensor) -> Any:
+    def overflowing(values: list[torch.Tensor]) -> Any:
+        _, is_finite = values
         is_finite[1] = False
-        return fetch(tokens, is_finite, windows)
+        return fetched(values)
 
-    monkeypatch.setattr(encoding, "_fetch", overflowing)
+    monkeypatch.setattr(encoding, "fetched", overflowing)
     with pytest.raises(DataError, match="features of window 1 are not finite"):
         runs.extract()
 
