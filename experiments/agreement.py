@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from launcher.context import RunContext
 
@@ -42,11 +44,11 @@ class SamplesSeen(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Look at the batch itself, not at what a sampler promised."""
-        indices: Mapping[str, Tensor] = batch
-        self.count += len(indices["index"])
+        windows: NDArray[np.int64] = batch["index"]
+        self.count += len(windows)
         if self._left and self.first_step is not None:
             self._left -= 1
-            self.first_step += indices["index"].tolist()
+            self.first_step += windows.tolist()
 
 
 @dataclass(frozen=True, kw_only=True)

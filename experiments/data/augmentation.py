@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.replay import replayed
@@ -47,7 +48,7 @@ def photometric(config: ExperimentConfig) -> list[pl.Callback]:
     return [Photometric(config.trainer.seed)] if is_on else []
 
 
-def draw(seed: int, step: int, samples: Tensor) -> Tensor:
+def draw(seed: int, step: int, samples: NDArray[np.int64]) -> Tensor:
     """Return factors float32 (B, 6) of a visit: brightness, contrast, saturation, red, green, blue.
 
     Args:

@@ -6,6 +6,7 @@ It knows nothing about files, splits or scores.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from experiments.data.source import Target
+from experiments.devices import moved_beside
 from experiments.models.backbone import Backbone, build_backbone
 from experiments.models.finetune import apply_policy, frozen_digest, frozen_parameters
 from experiments.models.finetune_optimizer import configure
@@ -77,10 +79,15 @@ class PlanningModule(LightningModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Leave `index` where Python reads it: asking a GPU for it waits for all that it does."""
-        moved = {name: value for name, value in batch.items() if name != INDEX}
-        stays = {name: value for name, value in batch.items() if name == INDEX}
-        return {**super().transfer_batch_to_device(moved, device, dataloader_idx), **stays}
+        """Copy it beside the step before; `index` stays on the host, as an array.
+
+        Asking a GPU for it would wait for all that the GPU does, and so would DDP, which copies
+        each tensor of a batch that lies elsewhere.
+        """
+        tensors = {name: value for name, value in batch.items() if name != INDEX}
+        move = partial(super().transfer_batch_to_device, tensors, device, dataloader_idx)
+        stays = {INDEX: batch[INDEX].numpy()} if INDEX in batch else {}
+        return {**moved_beside(move, device), **stays}
 
     def training_step(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the loss of one micro-batch; log it and its terms."""

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from pytorch_lightning.loggers import CSVLogger
 
+from experiments import fitting
+from experiments.data.augmentation import Photometric
 from experiments.monitoring import Curves, Divergence
 from launcher import context
 from launcher.callbacks.progress import Progress
@@ -46,15 +49,25 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     torch.cuda.set_sync_debug_mode("default")
     torch.use_deterministic_algorithms(False)
+    if dist.is_initialized():
+        dist.destroy_process_group()
     context.enter(None)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_step_of_transfuser_waits_for_nothing(precision: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"precision": "32-true"},
+        {"precision": "bf16-mixed"},
+        {"precision": "bf16-mixed", "strategy": fitting.ddp(), "use_distributed_sampler": False},
+    ],
+    ids=["fp32", "bf16", "ddp"],
+)
+def test_a_step_of_transfuser_waits_for_nothing(how: dict[str, Any], tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, name="csv", version="0")
     trained(
-        module_of(), Refused(), Divergence(), Curves(batch_size=4), is_recorded=True,
-        precision=precision, logger=logger, log_every_n_steps=1,
+        module_of(), Refused(), Divergence(), Curves(batch_size=4), Photometric(seed=0),
+        is_recorded=True, logger=logger, log_every_n_steps=1, **how,
     )  # fmt: skip
     rows = Path(logger.log_dir, "metrics.csv").read_text().splitlines()
     assert {"train/loss", "train/gradient_norm"} <= set(rows[0].split(","))

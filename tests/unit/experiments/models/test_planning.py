@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -157,11 +158,12 @@ def gradient_norm_of_first_step(limit: float) -> float:
     return float(torch.cat(gradients).norm())
 
 
-def test_which_windows_a_batch_holds_stays_on_the_host() -> None:
+def test_which_windows_a_batch_holds_stays_on_the_host_where_ddp_leaves_it() -> None:
     batch = tiny.batch(2)
     moved = tiny.planning(tiny.transfuser()).transfer_batch_to_device(
         batch, torch.device("meta"), 0
     )
     assert moved.keys() == batch.keys()
+    assert isinstance(moved["index"], np.ndarray)  # DDP copies tensors, and waits
     assert moved["index"].tolist() == [0, 1]
     assert {value.device.type for name, value in moved.items() if name != "index"} == {"meta"}
