@@ -139,11 +139,19 @@ def steps(found: dict[str, Any]) -> Iterator[Row]:
         yield f"step of {found['windows']} windows a rank, {what}", f"{ms:.1f} ms", "measured"
 
 
+def loading(found: dict[str, Any]) -> Iterator[Row]:
+    """Windows that reach a training."""
+    for what, per_s in found["per_s"].items():
+        files = f"images of {found['kib']:.0f} KiB"
+        yield f"a training that is fed on {what}, {files}", f"{per_s:,.0f} windows/s", "measured"
+
+
 KINDS: dict[str, Callable[[Any], Iterator[Row]]] = {
     "scaling": scaling,
     "recovery": recovery,
     "slurm": slurm,
     "steps": steps,
+    "loading": loading,
     "teacher": teacher,
     "extraction": extraction,
     "telemetry": telemetry,

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from experiments import fitting
 from experiments.control import ego_status_plans
 from experiments.data import Splits, datasets
+from experiments.data.decoding import collate
 from experiments.features.stored import dataset_of
 from experiments.models.planning import PlanningModule
 from experiments.planners import planner
@@ -114,8 +115,14 @@ def _predict(
 ) -> Iterator[npt.NDArray[np.float32]]:
     dataset = dataset_of(module, splits.source, splits.test)
     workers = fitting.validation_workers(config.data)
-    loader = DataLoader(dataset, batch_size=PREDICTION_BATCH, num_workers=workers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loader = DataLoader(
+        dataset,
+        batch_size=PREDICTION_BATCH,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+    )
     module.to(device)
     for batch in loader:
         context.raise_if_stopping()

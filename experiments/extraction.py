@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from experiments import fitting
 from experiments.data import Splits, datasets
 from experiments.data.dataset import PlanningDataset
+from experiments.data.decoding import collate
 from experiments.data.finding import point_to
 from experiments.data.keeping import homes_of, writable
 from experiments.devices import device_of
@@ -152,6 +153,7 @@ def _loader(
     return DataLoader(
         PlanningDataset(splits.source, windows, encoder.spec.sensors, cache_decoded=cached),
         batch_size=config.features.batch_size,
+        collate_fn=collate,
         num_workers=config.data.num_workers,
         pin_memory=device.type == "cuda",
         worker_init_fn=give_way,

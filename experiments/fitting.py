@@ -24,6 +24,7 @@ from experiments.callbacks import (
     Recorded,
     SharedStatistics,
 )
+from experiments.data.decoding import collate
 from experiments.models.ema import WeightAverage
 from experiments.models.finetune_guard import PolicyGuard
 from experiments.models.planning import PlanningModule
@@ -84,7 +85,7 @@ def training_loader(
     context: RunContext,
     num_samples: int,
     num_workers: int,
-    collate: Callable[[list[Any]], Any] | None = None,
+    collate_fn: Callable[[list[Any]], Any] = collate,
 ) -> DataLoader[Any]:
     """Batches of a whole training for this rank."""
     batches = StepBatches(
@@ -99,7 +100,7 @@ def training_loader(
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=collate_fn,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=context.accelerator == "gpu",
@@ -126,6 +127,7 @@ def validation_loader(
         # An array: forked workers would copy the pages of a list by counting its references.
         Subset(dataset, share),  # type: ignore[arg-type]
         batch_size=batch_size,
+        collate_fn=collate,
         num_workers=workers,
         persistent_workers=data.persistent_workers and workers > 0,
         pin_memory=context.accelerator == "gpu",

@@ -46,8 +46,18 @@ def check(config: Any) -> None:
     shape = shape_of(resources, cluster)
     recipe = experiment.trainer
     split_batch(recipe.batch_size, shape.world_size, recipe.max_micro_batch_size)
-    is_on_gpu = shape.gpus_per_node > 0 and cluster.accelerator == "gpu"
-    check_precision(recipe.precision, "gpu" if is_on_gpu else "cpu")
+    accelerator = "gpu" if shape.gpus_per_node > 0 and cluster.accelerator == "gpu" else "cpu"
+    check_precision(recipe.precision, accelerator)
+    if _reads_images(experiment):
+        experiment.data.check_decoding(accelerator)
+
+
+def _reads_images(experiment: ExperimentConfig) -> bool:
+    if experiment.task in ("vocabulary", "teacher"):
+        return False
+    if experiment.task in ("pretrain", "extract"):
+        return True
+    return experiment.features.mode == "online" and "image" in SENSORS_OF[experiment.backbone.name]
 
 
 def _check_task(experiment: ExperimentConfig) -> None:

@@ -6,12 +6,10 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from experiments import fitting
 from experiments.data import datasets
 from experiments.data.dataset import FrameDataset
+from experiments.data.decoding import collate
 from experiments.models.ijepa_pretraining import IJepaPretraining, official_checkpoint
 from experiments.settings import ExperimentConfig, check_averaging
 from launcher.context import RunContext
@@ -57,5 +55,5 @@ def pretrain(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
     return {**metrics, "frames": len(frames), "steps": recipe.steps}
 
 
-def _as_batch(images: list[Tensor]) -> dict[str, Tensor]:
-    return {"image": torch.stack(images)}
+def _as_batch(images: list[Any]) -> dict[str, Any]:
+    return {"image": collate(images)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,19 +12,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from experiments.data.assembly import Indices
+from experiments.data.encoded import Encoded
 from experiments.data.source import SENSORS, SceneSource, Sensor, Target
 from experiments.data.teacher import TeacherScores
 from launcher.errors import ConfigError
 
 
-class PlanningDataset(Dataset[dict[str, Tensor]]):
-    """Windows as dicts of tensors.
+class PlanningDataset(Dataset[dict[str, Any]]):
+    """Windows as dicts of tensors; `decoding.collate` makes batches of them.
 
-    Keys: `image` uint8 (3, H, W) and `lidar` float32 (1, P, P) if asked for, `status`
-    float32 (8,), `trajectory` float32 (8, 3), `index` int64 () into the source's index,
-    `teacher` (V, M) if there is one, and what `targets` ask for: "agents" for `agent_states`
-    float32 (30, 5) and `agent_labels` bool (30,), "bev_semantics" for `bev_semantics` uint8
-    (P / 2, P); see `SceneSource.targets`.
+    Keys: `image` uint8 (3, H, W), or its files with `data.decode=gpu`, and `lidar` float32
+    (1, P, P) if asked for, `status` float32 (8,), `trajectory` float32 (8, 3), `index` int64 ()
+    into the source's index, `teacher` (V, M) if there is one, and what `targets` ask for: "agents"
+    for `agent_states` float32 (30, 5) and `agent_labels` bool (30,), "bev_semantics" for
+    `bev_semantics` uint8 (P / 2, P); see `SceneSource.targets`.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, n: int) -> dict[str, Tensor]:
+    def __getitem__(self, n: int) -> dict[str, Any]:
         i = int(self.indices[n])
         return {
             **self._sensor_tensors(n, i),
@@ -85,11 +87,11 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             "index": torch.tensor(i),
         }
 
-    def _sensor_tensors(self, n: int, i: int) -> dict[str, Tensor]:
+    def _sensor_tensors(self, n: int, i: int) -> dict[str, Any]:
         if self._decoded:
             kept = self._decoded.items()
             return {name: torch.from_numpy(array[rows[n]].copy()) for name, (array, rows) in kept}
-        return {name: torch.from_numpy(array) for name, array in self._read(i).items()}
+        return {name: _as_tensor(value) for name, value in self._read(i).items()}
 
     def _target_tensors(self, i: int) -> dict[str, Tensor]:
         if not self._targets:
@@ -102,13 +104,14 @@ class PlanningDataset(Dataset[dict[str, Tensor]]):
             return {}
         return {"teacher": torch.from_numpy(self._teacher.read(int(self._teacher_rows[n])))}
 
-    def _read(self, i: int) -> dict[str, NDArray[np.generic]]:
+    def _read(self, i: int) -> dict[str, NDArray[Any] | Encoded]:
         sample = self.source.load(i, self.sensors)
-        arrays: dict[str, NDArray[np.generic] | None] = {
-            "image": sample.image,
-            "lidar": sample.lidar,
-        }
-        return {name: array for name, array in arrays.items() if array is not None}
+        found = {"image": sample.image, "lidar": sample.lidar}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _as_tensor(value: NDArray[Any] | Encoded) -> Any:
+    return value if isinstance(value, Encoded) else torch.from_numpy(value)
 
 
 def _own_targets(wanted: Iterable[Target], teacher: TeacherScores | None) -> tuple[Target, ...]:
@@ -122,8 +125,8 @@ def _own_targets(wanted: Iterable[Target], teacher: TeacherScores | None) -> tup
     return tuple(sorted(targets - {"teacher"}))
 
 
-class FrameDataset(Dataset[Tensor]):
-    """Stitched images uint8 (3, H, W) of single frames, without labels."""
+class FrameDataset(Dataset[Any]):
+    """Stitched images uint8 (3, H, W) of single frames, or their files, without labels."""
 
     def __init__(
         self, source: SceneSource, frames: Indices, *, cache_decoded: bool = False
@@ -149,8 +152,8 @@ class FrameDataset(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, n: int) -> Tensor:
+    def __getitem__(self, n: int) -> Any:
         if self._decoded is not None:
             array, rows = self._decoded
             return torch.from_numpy(array[rows[n]].copy())
-        return torch.from_numpy(self.source.image(int(self.frames[n])))
+        return _as_tensor(self.source.image(int(self.frames[n])))

@@ -57,7 +57,7 @@ def shrinking(image_hw: tuple[int, int], cameras: Sequence[str], smallest_hw: tu
     """
     for shrink in _SHRINKS:
         height, width = (-(-size // shrink) for size in image_hw)
-        panorama = [_margins((height, width), side=camera != "CAM_F0") for camera in cameras]
+        panorama = [margins((height, width), side=camera != "CAM_F0") for camera in cameras]
         rows = height - 2 * panorama[0][0]
         columns = sum(width - 2 * cut for _, cut in panorama)
         if rows >= smallest_hw[0] and columns >= smallest_hw[1]:
@@ -65,7 +65,8 @@ def shrinking(image_hw: tuple[int, int], cameras: Sequence[str], smallest_hw: tu
     return 1
 
 
-def _margins(hw: tuple[int, int], *, side: bool) -> tuple[int, int]:
+def margins(hw: tuple[int, int], *, side: bool) -> tuple[int, int]:
+    """Return the rows at top and bottom, and the columns at each side, that NAVSIM cuts off."""
     rows = round(_CROP_ROWS * hw[0] / _FULL_HW[0])
     return rows, round(_CROP_SIDE * hw[1] / _FULL_HW[1]) if side else 0
 
@@ -73,7 +74,7 @@ def _margins(hw: tuple[int, int], *, side: bool) -> tuple[int, int]:
 def crop(pixels: Pixels, *, side: bool) -> Pixels:
     """Cut an (H, W, 3) image by NAVSIM's margins, scaled to its size."""
     height, width = pixels.shape[:2]
-    rows, columns = _margins((height, width), side=side)
+    rows, columns = margins((height, width), side=side)
     return pixels[rows : height - rows, columns : width - columns]
 
 
@@ -84,29 +85,33 @@ def resize(pixels: Pixels, hw: tuple[int, int]) -> Pixels:
     are multiples of 2**-11, as in OpenCV's `resize` (INTER_LINEAR), whose pixels these are up to
     the rounding of some of its builds.
     """
-    top, bottom, down = _neighbours(pixels.shape[0], hw[0])
-    left, right, across = _neighbours(pixels.shape[1], hw[1])
+    top, bottom, down = neighbours(pixels.shape[0], hw[0])
+    left, right, across = neighbours(pixels.shape[1], hw[1])
     across = across[:, None]
 
     def row_means(rows: Places) -> NDArray[np.int32]:
         of_rows = pixels[rows]
         before, behind = (of_rows[:, places].astype(np.int32) for places in (left, right))
-        return before * (_ONE - across) + behind * across
+        return before * (ONE - across) + behind * across
 
     down = down[:, None, None]
-    sums = row_means(top) * (_ONE - down) + row_means(bottom) * down
-    return ((sums + _ONE * _ONE // 2) >> 2 * _BITS).astype(np.uint8)
+    sums = row_means(top) * (ONE - down) + row_means(bottom) * down
+    return ((sums + ONE * ONE // 2) >> 2 * BITS).astype(np.uint8)
 
 
-_BITS = 11
-_ONE = 1 << _BITS
+BITS = 11
+ONE = 1 << BITS
+"""Of weights, which are integers."""
 
 
-def _neighbours(size_in: int, size_out: int) -> tuple[Places, Places, NDArray[np.int32]]:
-    """Return the old places before and behind each new one, and the weight of that behind."""
+def neighbours(size_in: int, size_out: int) -> tuple[Places, Places, NDArray[np.int32]]:
+    """Return the old places before and behind each new one, and the weight of that behind.
+
+    Weights are multiples of 1 / ONE.
+    """
     centres = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
     before = np.clip(np.floor(centres), 0, size_in - 1).astype(np.int64)
-    weights = np.round(np.clip(centres - before, 0.0, 1.0) * _ONE).astype(np.int32)
+    weights = np.round(np.clip(centres - before, 0.0, 1.0) * ONE).astype(np.int32)
     return before, np.minimum(before + 1, size_in - 1), weights
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from experiments.data import bev, images, pcd
 from experiments.data.decoded import DecodedSensors
+from experiments.data.encoded import Encoded, Panorama
 from experiments.data.errors import DataError
 from experiments.data.frames import Floats, to_local, wrap
 from experiments.data.indexing import LogIndex
@@ -123,14 +124,16 @@ class OpenSceneSource:
             lidar=self.lidar(frame) if "lidar" in sensors else None,
         )
 
-    def image(self, frame: int) -> NDArray[np.uint8]:
-        """Return the stitched (3, H, W) image of row `frame` of the frame table."""
+    def image(self, frame: int) -> NDArray[np.uint8] | Encoded:
+        """Return the stitched (3, H, W) image of row `frame` of the frame table, or its files."""
         config, first = self._config, frame * len(CAMERAS)
         paths = [
             self._sensor_file(frame, name, self._index.cameras[first + n])
             for n, name in enumerate(CAMERAS)
             if name in config.cameras
         ]
+        if config.decode == "gpu":
+            return Encoded.read(paths, Panorama(tuple(config.cameras), config.image_hw))
         scaled = config.decode == "scaled"
         return images.read_panorama(paths, config.cameras, config.image_hw, scaled=scaled)
 
@@ -142,7 +145,7 @@ class OpenSceneSource:
 
     def decoded(self, sensor: Sensor, frames: NDArray[np.int64]) -> tuple[NDArray[Any], Rows]:
         """Return an array with the decoded `frames`, and the row of each; see `SceneSource`."""
-        read: Callable[[int], NDArray[Any]] = self.image if sensor == "image" else self.lidar
+        read: Callable[[int], Any] = self.image if sensor == "image" else self.lidar
         if self._kept is not None:
             return self._kept.rows(sensor, len(self.frame_log), read), frames
         first = read(int(frames[0]))

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.encoded import Encoded
 from experiments.data.frames import Floats
 from experiments.data.maps import PolygonMap
 
@@ -57,8 +58,9 @@ class Sample:
     """(8,) one-hot command (4), vx, vy [m/s], ax, ay [m/s^2] in the ego frame."""
     future: NDArray[np.float32]
     """(8, 3) x, y [m], heading [rad] of the rear axle every 0.5 s, in the current ego frame."""
-    image: NDArray[np.uint8] | None = None
-    """(3, H, W) RGB, left, front and right camera side by side."""
+    image: NDArray[np.uint8] | Encoded | None = None
+    """(3, H, W) RGB, left, front and right camera side by side; their files with
+    `data.decode=gpu`."""
     lidar: NDArray[np.float32] | None = None
     """(1, P, P) bird's-eye-view histogram in 0..1; rows run forward, columns to the left."""
 
@@ -123,8 +125,8 @@ class SceneSource(Protocol):
     def load(self, i: int, sensors: frozenset[Sensor]) -> Sample:
         """Read window `i`; raises DataError for a missing or torn sensor file."""
 
-    def image(self, frame: int) -> NDArray[np.uint8]:
-        """Return the stitched (3, H, W) image of any frame."""
+    def image(self, frame: int) -> NDArray[np.uint8] | Encoded:
+        """Return the stitched (3, H, W) image of any frame; its files with `data.decode=gpu`."""
 
     def decoded(
         self, sensor: Sensor, frames: NDArray[np.int64]

@@ -124,10 +124,10 @@ def config_of(run_dir: Path) -> ExperimentConfig:
     experiment = experiment_of(run_dir)
     if experiment.task != "train":
         raise ConfigError(f"`{run_dir}` is a run of task={experiment.task}, not of task=train")
-    if experiment.data.decode != "full":
+    if experiment.data.decode == "scaled":
         raise ConfigError(
-            f"`{run_dir}` has learnt from images with data.decode={experiment.data.decode}, and the"
-            " devkit hands over images that are decoded in full",
+            f"`{run_dir}` has learnt from images with data.decode=scaled, and the devkit hands"
+            " over images that are decoded in full",
             hint="export its predictions instead: python -m experiments.scoring.navsim_bridge",
         )
     return replace(experiment, features=replace(experiment.features, mode="online"))

@@ -98,8 +98,9 @@ class DataConfig:
     encoders of 224 x 224."""
     decode: str = "full"
     """`full` (NAVSIM's recipe: all pixels are decoded, then resized bilinearly without
-    antialiasing, as OpenCV does) or `scaled` (the JPEG decoder itself halves once to three times,
-    as far as `image_hw` allows; cheaper, and not the same pixels)."""
+    antialiasing, as OpenCV does), `scaled` (the JPEG decoder itself halves once to three times, as
+    far as `image_hw` allows; cheaper, and not the same pixels) or `gpu` (as `full`, by the GPU of
+    the run, with what its decoder makes of colours; JPEGs only)."""
     augmentation: str = "none"
     """`none`, or `photometric`: brightness, contrast and colours of training images vary from
     visit to visit. What is where stays, since the plan is in metres."""
@@ -136,7 +137,13 @@ class DataConfig:
             at_least("data.val_num_workers", self.val_num_workers, 0)
 
     def _check_images(self) -> None:
-        one_of("data.decode", self.decode, ("full", "scaled"))
+        one_of("data.decode", self.decode, ("full", "scaled", "gpu"))
+        if self.decode == "gpu" and self.cache_decoded:
+            raise ConfigError(
+                "`data.decode=gpu` decodes images at each visit, `data.cache_decoded` once on the"
+                " host",
+                hint="use one of them: data.cache_decoded=false, or data.decode=full",
+            )
         one_of("data.augmentation", self.augmentation, ("none", "photometric"))
         for camera in self.cameras:
             one_of("data.cameras", camera, CAMERAS)
@@ -144,6 +151,14 @@ class DataConfig:
             raise ConfigError(
                 f"`data.cameras={self.cameras}` is not in the order of the stitched image",
                 hint=f"name at least one, each once, from left to right: {', '.join(CAMERAS)}",
+            )
+
+    def check_decoding(self, accelerator: str) -> None:
+        """Raise ConfigError where the accelerator, `cpu` or `gpu`, decodes no images."""
+        if self.decode == "gpu" and accelerator != "gpu":
+            raise ConfigError(
+                "`data.decode=gpu` decodes images on a GPU, but this run has none",
+                hint="ask for one (resources.gpus=1), or use data.decode=full",
             )
 
     def _check_split(self) -> None:

@@ -30,6 +30,20 @@ def test_half_precision_without_a_gpu_is_refused() -> None:
     assert "bf16-mixed" in str(error.value.hint)
 
 
+def test_images_that_a_gpu_decodes_need_one() -> None:
+    gpu = ("data.decode=gpu", "data.cache_decoded=false")
+    check(composed(*gpu, "resources=gpu1"))
+    check(composed(*gpu, "task=vocabulary"))
+    images = (
+        ["task=train"],
+        ["task=extract", "backbone=ijepa"],
+        ["task=pretrain", "backbone=ijepa"],
+    )
+    for those in images:
+        with pytest.raises(ConfigError, match=r"data.decode=gpu.*this run has none"):
+            check(composed(*gpu, *those))
+
+
 def test_auxiliary_losses_on_recorded_data_without_maps_are_refused(tmp_path: Path) -> None:
     for kind in ("navsim_logs", "sensor_blobs/log-0"):
         (tmp_path / kind).mkdir(parents=True)
