@@ -22,7 +22,6 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).resolve().parent
-DECODED = ("data.cache_decoded=true", "data.num_workers=8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +39,10 @@ class Work:
 
 def scaling(name: str, *words: str, limit_s: int = 150) -> Work:
     """Shapes of one model."""
-    fixed = ("--decode", "scaled", "--mem-gb", "50")
     return Work(
         name=f"scaling-{name}",
         script="scaling.py",
-        words=(*fixed, *words),
+        words=words,
         limit_s=limit_s,
         needs_data=True,
     )
@@ -56,7 +54,7 @@ ONE = (
     Work(
         name="extraction",
         script="../features.py",
-        words=("--device", "cuda", "--batch-size", "64", "--images", "20000", "--decode"),
+        words=("--device", "cuda", "--batch-size", "128", "--images", "16000", "--decode"),
     ),
     Work(name="teacher", script="teacher.py"),
     Work(name="telemetry", script="telemetry.py", needs_data=True),
@@ -66,12 +64,12 @@ SEVERAL = (
     Work(name="slurm", script="slurm.py", limit_s=220),
     Work(name="recovery", script="recovery.py", words=("--only", "faults"), limit_s=240),
     Work(name="steps", script="steps.py", words=("--ranks", "2", "4")),
-    scaling("decoded-64", "--kinds", "weak", *DECODED, limit_s=200),
-    scaling("jpeg-64", "--kinds", "weak", limit_s=200),
-    scaling("decoded-128", "--kinds", "weak", "--per-gpu", "128", *DECODED, limit_s=200),
-    scaling("strong-64", "--kinds", "strong", *DECODED, limit_s=200),
-    scaling("vith-frozen", "--kinds", "weak", "--model", "vith_frozen", "--steps", "24", *DECODED),
-    scaling("vith-last4", "--kinds", "weak", "--model", "vith_last4", "--steps", "24", *DECODED),
+    scaling("decoded-64", "--kinds", "weak", limit_s=200),
+    scaling("jpeg-64", "--kinds", "weak", "--decode", "scaled", limit_s=200),
+    scaling("decoded-128", "--kinds", "weak", "--per-gpu", "128", limit_s=200),
+    scaling("strong-64", "--kinds", "strong", limit_s=200),
+    scaling("vith-frozen", "--kinds", "weak", "--model", "vith_frozen", "--steps", "24"),
+    scaling("vith-last4", "--kinds", "weak", "--model", "vith_last4", "--steps", "24"),
 )
 
 

@@ -5,7 +5,9 @@ python benchmarks/gpu/scaling.py --out scaling.json
 Each shape is a probe (`launch probe`): a few dozen optimizer steps of a model at paper size with
 JPEG files of 1080 x 1920 on disk, in bfloat16, with the loaders, DDP and telemetry of a real run.
 Each GPU comes with its share of the machine's cores, as in a job of SLURM, and with no others.
-Weak: `--per-gpu` windows on each GPU. Strong: so many in all.
+Weak: `--per-gpu` windows on each GPU. Strong: so many in all. `--decode once` decodes the files
+when the first shape asks for them; the other ways are those of `data.decode`, at each visit, with
+a dataloader process for each core but one.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ MODELS = {
     ),
 }
 DATA = ("data.synthetic.num_logs=48", "data.synthetic.frames_per_log=24")
+ONCE = ("data.decode=scaled", "data.cache_decoded=true", "data.num_workers=8")
 
 
 def launch(folder: Path, *words: str, cores: set[int] | None = None) -> str:
@@ -57,6 +60,7 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
     """Probe one shape, beside the data that all of them share."""
     cores = sorted(os.sched_getaffinity(0))
     share = len(cores) // max(arguments.most, 1)
+    each_visit = (f"data.decode={arguments.decode}", f"data.num_workers={share - 1}")
     launch(
         arguments.project,
         "probe",
@@ -68,8 +72,7 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
         f"resources.gpus={gpus}",
         f"resources.cpus_per_rank={share}",
         f"resources.mem_gb={arguments.mem_gb}",
-        f"data.num_workers={share - 1}",
-        f"data.decode={arguments.decode}",
+        *(ONCE if arguments.decode == "once" else each_visit),
         f"trainer.batch_size={batch_size}",
         f"trainer.max_micro_batch_size={arguments.per_gpu}",
         f"hydra.launcher.study={kind}",
@@ -101,8 +104,8 @@ def main() -> None:
     parser.add_argument("--per-gpu", type=int, default=64, help="windows, or all of them if strong")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--scale", default="paper")
-    parser.add_argument("--decode", default="full")
-    parser.add_argument("--mem-gb", type=float, default=24, help="host memory to ask for")
+    parser.add_argument("--decode", default="once", choices=("once", "full", "scaled", "gpu"))
+    parser.add_argument("--mem-gb", type=float, default=64, help="host memory to ask for")
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     parser.add_argument("--folder", default=None, help="keeps data and runs; temporary without")
     parser.add_argument("overrides", nargs="*")
