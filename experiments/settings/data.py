@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from experiments.settings.constants import CAMERAS, POSES
 from launcher.errors import ConfigError, at_least, one_of
@@ -154,11 +155,18 @@ class DataConfig:
             )
 
     def check_decoding(self, accelerator: str) -> None:
-        """Raise ConfigError where the accelerator, `cpu` or `gpu`, decodes no images."""
-        if self.decode == "gpu" and accelerator != "gpu":
+        """Raise ConfigError where the accelerator, `cpu` or `gpu`, can decode no images."""
+        if self.decode != "gpu":
+            return
+        if accelerator != "gpu":
             raise ConfigError(
                 "`data.decode=gpu` decodes images on a GPU, but this run has none",
                 hint="ask for one (resources.gpus=1), or use data.decode=full",
+            )
+        if find_spec("torchcodec") is None:
+            raise ConfigError(
+                "`data.decode=gpu` needs torchcodec, which is not installed",
+                hint="install it (pip install torchcodec), or use data.decode=full",
             )
 
     def _check_split(self) -> None:

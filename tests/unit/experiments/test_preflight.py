@@ -30,8 +30,9 @@ def test_half_precision_without_a_gpu_is_refused() -> None:
     assert "bf16-mixed" in str(error.value.hint)
 
 
-def test_images_that_a_gpu_decodes_need_one() -> None:
+def test_images_that_a_gpu_decodes_need_one_and_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = ("data.decode=gpu", "data.cache_decoded=false")
+    monkeypatch.setattr("experiments.settings.data.find_spec", lambda name: name)
     check(composed(*gpu, "resources=gpu1"))
     check(composed(*gpu, "task=vocabulary"))
     images = (
@@ -42,6 +43,9 @@ def test_images_that_a_gpu_decodes_need_one() -> None:
     for those in images:
         with pytest.raises(ConfigError, match=r"data.decode=gpu.*this run has none"):
             check(composed(*gpu, *those))
+    monkeypatch.setattr("experiments.settings.data.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="torchcodec, which is not installed"):
+        check(composed(*gpu, "resources=gpu1"))
 
 
 def test_auxiliary_losses_on_recorded_data_without_maps_are_refused(tmp_path: Path) -> None:
