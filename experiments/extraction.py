@@ -60,7 +60,8 @@ def extract(config: ExperimentConfig, context: RunContext) -> dict[str, Any]:
             hint="features are stored of frozen encoders with weights of their own",
         )
     fitting.seed(config.trainer.seed, context)
-    splits = datasets(replace(config.data, fraction=1.0))
+    # Each window is read once: to keep what was decoded would only cost space.
+    splits = datasets(replace(config.data, fraction=1.0, decoded_dir=None))
     encoder = frozen_encoder(config, context)
     work = _planned(config, context, splits, encoder)
     began = time.monotonic()

@@ -7,7 +7,7 @@ JPEG files of 1080 x 1920 on disk, in bfloat16, with the loaders, DDP and teleme
 Each GPU comes with its share of the machine's cores, as in a job of SLURM, and with no others.
 Weak: `--per-gpu` windows on each GPU. Strong: so many in all. `--decode once` decodes the files
 when the first shape asks for them; the other ways are those of `data.decode`, at each visit, with
-a dataloader process for each core but one.
+a dataloader process for each core but one. `visited` keeps them from their first visit on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MODELS = {
     ),
 }
 DATA = ("data.synthetic.num_logs=48", "data.synthetic.frames_per_log=24")
-ONCE = ("data.decode=scaled", "data.cache_decoded=true", "data.num_workers=8")
+FEW = ("data.decode=scaled", "data.num_workers=8")
 
 
 def launch(folder: Path, *words: str, cores: set[int] | None = None) -> str:
@@ -60,6 +60,10 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
     """Probe one shape, beside the data that all of them share."""
     cores = sorted(os.sched_getaffinity(0))
     share = len(cores) // max(arguments.most, 1)
+    ways = {
+        "once": (*FEW, "data.cache_decoded=true"),
+        "visited": (*FEW, f"data.decoded_dir={folder}/visited"),
+    }
     each_visit = (f"data.decode={arguments.decode}", f"data.num_workers={share - 1}")
     launch(
         arguments.project,
@@ -72,7 +76,7 @@ def probe(folder: Path, kind: str, gpus: int, batch_size: int, arguments: Any) -
         f"resources.gpus={gpus}",
         f"resources.cpus_per_rank={share}",
         f"resources.mem_gb={arguments.mem_gb}",
-        *(ONCE if arguments.decode == "once" else each_visit),
+        *ways.get(arguments.decode, each_visit),
         f"trainer.batch_size={batch_size}",
         f"trainer.max_micro_batch_size={arguments.per_gpu}",
         f"hydra.launcher.study={kind}",
@@ -104,7 +108,8 @@ def main() -> None:
     parser.add_argument("--per-gpu", type=int, default=64, help="windows, or all of them if strong")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--scale", default="paper")
-    parser.add_argument("--decode", default="once", choices=("once", "full", "scaled", "gpu"))
+    ways = ("once", "visited", "full", "scaled", "gpu")
+    parser.add_argument("--decode", default="once", choices=ways)
     parser.add_argument("--mem-gb", type=float, default=64, help="host memory to ask for")
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     parser.add_argument("--folder", default=None, help="keeps data and runs; temporary without")

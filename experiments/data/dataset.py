@@ -50,8 +50,8 @@ class PlanningDataset(Dataset[dict[str, Any]]):
             targets: what losses read besides the trajectory.
 
         Raises:
-            ConfigError: an unknown sensor, no windows, a target that the source cannot have, or
-                "teacher" without a teacher.
+            ConfigError: an unknown sensor, no windows, a target that the source cannot have,
+                "teacher" without a teacher, or a `data.decoded_dir` that cannot be used.
             DataError: with `cache_decoded`, a sensor file is missing or torn; windows that the
                 teacher has not scored.
         """
@@ -62,6 +62,8 @@ class PlanningDataset(Dataset[dict[str, Any]]):
             raise ConfigError(f"unknown sensor `{unknown[0]}`; legal: {', '.join(SENSORS)}")
         if len(self.indices) == 0:
             raise ConfigError("the dataset has no windows")
+        if self.sensors:
+            source.prepare_sensors()
         self._decoded: dict[str, tuple[NDArray[np.generic], Indices]] = {}
         if cache_decoded:
             frames = source.index.frame[self.indices]
@@ -139,12 +141,13 @@ class FrameDataset(Dataset[Any]):
             cache_decoded: decode everything now, as in PlanningDataset.
 
         Raises:
-            ConfigError: there are no frames.
+            ConfigError: there are no frames, or `data.decoded_dir` cannot be used.
             DataError: with `cache_decoded`, an image is missing or torn.
         """
         if len(frames) == 0:
             raise ConfigError("the dataset has no frames")
         self.source, self.frames = source, np.asarray(frames, np.int64)
+        source.prepare_sensors()
         self._decoded: tuple[NDArray[np.uint8], Indices] | None = None
         if cache_decoded:
             self._decoded = source.decoded("image", self.frames)

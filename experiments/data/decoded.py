@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from experiments.settings import DataConfig
 
 _log = logging.getLogger(__name__)
-_DECODERS = ("openscene.py", "images.py", "bev.py", "pcd.py", "logs.py", "indexing.py")
+DECODERS = ("openscene.py", "images.py", "bev.py", "pcd.py", "logs.py", "indexing.py")
+"""Code that says what decoded sensors are, relative to this folder."""
 _PATIENCE_S = 900.0
 
 Read = Callable[[int], NDArray[Any]]
@@ -41,7 +42,7 @@ class DecodedSensors:
         digest = hashlib.sha256(root.name.encode())
         sizes = [config.image_hw, config.bev_px, config.bev_range_m, config.cameras, config.decode]
         digest.update(json.dumps(sizes).encode())
-        for name in _DECODERS:
+        for name in DECODERS:
             digest.update((Path(__file__).parent / name).read_bytes())
         return cls(root.parent / f"decoded-{digest.hexdigest()[:12]}")
 

@@ -26,6 +26,7 @@ from experiments.data.logs import read_log
 from experiments.data.maps import PolygonMap, read_map
 from experiments.data.source import Sample, SceneIndex, Sensor, Target, Traffic
 from experiments.data.targets_kept import TARGET_NAMES, kept_targets
+from experiments.data.visited import VisitedSensors
 from experiments.settings import COMMANDS, DataConfig
 from experiments.settings.constants import CAMERAS
 
@@ -67,6 +68,7 @@ class OpenSceneSource:
         self._maps: OrderedDict[int, PolygonMap] = OrderedDict()
         self._boxes: OrderedDict[int, Traffic] = OrderedDict()
         self._targets: dict[str, NDArray[Any]] = {}
+        self._visited: VisitedSensors | None = None
 
     @property
     def index(self) -> SceneIndex:
@@ -126,6 +128,12 @@ class OpenSceneSource:
 
     def image(self, frame: int) -> NDArray[np.uint8] | Encoded:
         """Return the stitched (3, H, W) image of row `frame` of the frame table, or its files."""
+        if self._visited is None:
+            return self._decoded_image(frame)
+        kept: NDArray[np.uint8] = self._visited.image.read(frame, self._decoded_image)
+        return kept
+
+    def _decoded_image(self, frame: int) -> NDArray[np.uint8] | Encoded:
         config, first = self._config, frame * len(CAMERAS)
         paths = [
             self._sensor_file(frame, name, self._index.cameras[first + n])
@@ -139,6 +147,11 @@ class OpenSceneSource:
 
     def lidar(self, frame: int) -> NDArray[np.float32]:
         """Return the (1, P, P) LiDAR histogram of row `frame` of the frame table."""
+        if self._visited is None:
+            return self._decoded_lidar(frame)
+        return self._visited.lidar.read(frame, self._decoded_lidar)
+
+    def _decoded_lidar(self, frame: int) -> NDArray[np.float32]:
         path = self._sensor_file(frame, "MergedPointCloud", self._index.lidar[frame])
         config = self._config
         return bev.histogram(pcd.read(path), config.bev_px, config.bev_range_m)
@@ -154,6 +167,13 @@ class OpenSceneSource:
         for row, frame in enumerate(frames.tolist()):
             rows[row] = read(frame) if row else first
         return rows, np.arange(len(frames))
+
+    def prepare_sensors(self) -> None:
+        """Open what is kept of decoded sensors on this node; see `SceneSource`."""
+        if self._visited is None:
+            self._visited = VisitedSensors.of(
+                self._config, self.fingerprint, self._folders.sensors, len(self.frame_log)
+            )
 
     def prepare_targets(self, wanted: Iterable[Target]) -> None:
         """Make the arrays that `targets` reads, if nobody has; see `SceneSource`."""

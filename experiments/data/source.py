@@ -136,6 +136,13 @@ class SceneSource(Protocol):
         The array may be shared with other processes, and hold more; it is not to be written.
         """
 
+    def prepare_sensors(self) -> None:
+        """Open what is kept of decoded sensors on this node: asked once, before they are read.
+
+        Raises:
+            ConfigError: `data.decoded_dir` cannot be used.
+        """
+
     def prepare_targets(self, wanted: Iterable[Target]) -> None:
         """Make sure that `targets` will answer, and quickly: asked once, before windows are read.
 

@@ -117,6 +117,9 @@ class DataConfig:
     """Keep the workers of the validation loader between two validations."""
     cache_decoded: bool = False
     """Decode everything once and keep it in memory; for data that fits."""
+    decoded_dir: str | None = None
+    """Folder on a disk of the node, such as `$TMPDIR`, where decoded sensors are kept from their
+    first visit on, for all its ranks. Delete it if sensor files change under their names."""
 
     def __post_init__(self) -> None:
         one_of("data.source", self.source, SOURCES)
@@ -139,12 +142,7 @@ class DataConfig:
 
     def _check_images(self) -> None:
         one_of("data.decode", self.decode, ("full", "scaled", "gpu"))
-        if self.decode == "gpu" and self.cache_decoded:
-            raise ConfigError(
-                "`data.decode=gpu` decodes images at each visit, `data.cache_decoded` once on the"
-                " host",
-                hint="use one of them: data.cache_decoded=false, or data.decode=full",
-            )
+        self._check_keeping()
         one_of("data.augmentation", self.augmentation, ("none", "photometric"))
         for camera in self.cameras:
             one_of("data.cameras", camera, CAMERAS)
@@ -152,6 +150,26 @@ class DataConfig:
             raise ConfigError(
                 f"`data.cameras={self.cameras}` is not in the order of the stitched image",
                 hint=f"name at least one, each once, from left to right: {', '.join(CAMERAS)}",
+            )
+
+    def _check_keeping(self) -> None:
+        """Refuse several answers to when sensors are decoded."""
+        given = {
+            "data.decode=gpu": self.decode == "gpu",
+            "data.cache_decoded=true": self.cache_decoded,
+            "data.decoded_dir": self.decoded_dir is not None,
+        }
+        chosen = [name for name, is_chosen in given.items() if is_chosen]
+        if len(chosen) > 1:
+            raise ConfigError(
+                f"`{chosen[0]}` and `{chosen[1]}` are two answers to when sensors are decoded",
+                hint="data.decode=gpu decodes at each visit, data.decoded_dir at the first of a"
+                " node, data.cache_decoded before all; use one of them",
+            )
+        if self.decoded_dir is not None and self.source == "navsim_cache":
+            raise ConfigError(
+                "`data.decoded_dir` has no meaning with `data.source=navsim_cache`, whose features"
+                " are decoded already"
             )
 
     def check_decoding(self, accelerator: str) -> None:

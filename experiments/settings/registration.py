@@ -42,6 +42,7 @@ def _of_no_key() -> list[str]:
         "data.val_num_workers",
         "data.persistent_workers",
         "data.cache_decoded",
+        "data.decoded_dir",
         "features.batch_size",
         "features.num_jobs",
         "teacher.num_jobs",

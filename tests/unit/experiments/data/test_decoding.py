@@ -155,5 +155,5 @@ def test_other_batches_are_torchs_own() -> None:
 
 
 def test_images_are_decoded_at_each_visit_or_once() -> None:
-    with pytest.raises(ConfigError, match="at each visit"):
+    with pytest.raises(ConfigError, match=r"data.decode=gpu.*data.cache_decoded.*two answers"):
         DataConfig(decode="gpu", cache_decoded=True)
