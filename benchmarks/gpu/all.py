@@ -65,6 +65,7 @@ SEVERAL = (
     Work(name="recovery", script="recovery.py", words=("--only", "faults"), limit_s=240),
     Work(name="steps", script="steps.py", words=("--ranks", "2", "4")),
     scaling("decoded-64", "--kinds", "weak", limit_s=200),
+    scaling("visited-64", "--kinds", "weak", "--decode", "visited", limit_s=200),
     scaling("jpeg-64", "--kinds", "weak", "--decode", "scaled", limit_s=200),
     scaling("decoded-128", "--kinds", "weak", "--per-gpu", "128", limit_s=200),
     scaling("strong-64", "--kinds", "strong", limit_s=200),
