@@ -23,8 +23,8 @@ HELD = "+hydra.launcher.additional_parameters.hold=true"
 def command(folder: str) -> list[str]:
     """The command of one study, in a folder of its own."""
     return [
-        sys.executable, "app.py", "-m", "hydra/launcher=slurm", f"hydra.sweep.dir={folder}",
-        f"x=range({RUNS})", HELD,
+        sys.executable, "app.py", "-m", "hydra/launcher=slurm", "hydra/sweeper=study",
+        f"hydra.sweep.dir={folder}", f"x=range({RUNS})", HELD,
     ]  # fmt: skip
 
 
