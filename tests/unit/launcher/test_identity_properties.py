@@ -95,6 +95,7 @@ NO_SCIENCE = [
     "data.root=elsewhere",
     "data.num_workers=3",
     "data.cache_decoded=false",
+    "data.decoded_dir=elsewhere",
     "trainer.log_every_steps=1",
     "trainer.cuda_graphs=false",
     "dry_run=true",
