@@ -165,10 +165,10 @@ def _decoded(files: Sequence[Tensor], paths: Sequence[str], device: torch.device
 def _decoder() -> Any:
     try:
         return import_module("torchcodec.decoders").decode_jpeg
-    except (ImportError, OSError) as error:  # another torch, or one without CUDA
+    except (ImportError, OSError, RuntimeError) as error:  # one for another torch, or another CUDA
         raise ConfigError(
             f"`data.decode=gpu` needs torchcodec, which cannot be imported: {error}",
-            hint="install it (pip install torchcodec), or use data.decode=full",
+            hint="install the one for this torch (pip install torchcodec), or use data.decode=full",
         ) from error
 
 
