@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 HERE = Path(__file__).resolve().parent
@@ -30,18 +31,16 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import results  # noqa: E402
 from decoding import POINTS, drawn, jpeg  # noqa: E402
-from steps import WARM_UP, Step, batch_of, config_of  # noqa: E402
+from steps import TRAINING, WARM_UP, batch_of, config_of, learn, prepared  # noqa: E402
 
 from experiments.data import bev, pcd  # noqa: E402
-from experiments.data.augmentation import draw, vary  # noqa: E402
+from experiments.data.augmentation import draw  # noqa: E402
 from experiments.data.decoding import collate  # noqa: E402
 from experiments.data.encoded import Encoded, Panorama  # noqa: E402
 from experiments.data.images import CAMERAS, read_panorama  # noqa: E402
 from experiments.devices import moved_beside  # noqa: E402
-from experiments.models import build_planning  # noqa: E402
-from experiments.models.finetune import whole_backbone  # noqa: E402
-from experiments.passes import Passes  # noqa: E402
 from experiments.workers import give_way  # noqa: E402
+from launcher.callbacks.pace import Pace  # noqa: E402
 
 PANORAMA = Panorama(tuple(CAMERAS), (256, 1024))
 DISTINCT = 32
@@ -89,31 +88,18 @@ class Training:
     """Steps of one model."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        torch.use_deterministic_algorithms(True)
-        torch._C._set_deterministic_fill_uninitialized_memory(False)
-        torch.manual_seed(0)
         self.device = torch.device("cuda", 0)
         self.config = config_of(arguments.scale)
-        module = build_planning(self.config).to(self.device).train()
-        module.backbone.to(memory_format=torch.channels_last)
-        module.run = whole_backbone(module.backbone).run = Passes()
-        self.model: nn.Module = Step(module)
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
-        self.given: list[Any] = []
+        self.model = prepared(TRAINING, self.config, self.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4)
+        self.trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=self.device))
+        self.pace = Pace()
 
     def step(self, batch: dict[str, Any], number: int) -> None:
-        """One, not more than two ahead of the GPU."""
-        image = vary(batch["image"], draw(0, number, np.arange(len(batch["image"]))))
-        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            loss = self.model({**batch, "image": image})
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        done = torch.cuda.Event(blocking=True)
-        done.record()
-        self.given.append(done)
-        if len(self.given) > 2:
-            self.given.pop(0).synchronize()
+        """One, as far ahead of the GPU as a training is."""
+        factors = draw(0, number, np.arange(len(batch["image"])))
+        learn(self.model, self.optimizer, batch, factors)
+        self.pace.on_train_batch_end(self.trainer)
 
     def windows_per_s(self, batches: Iterator[dict[str, Any]], skipped: int, steps: int) -> float:
         """Of so many steps behind the first, which use up what was read ahead."""

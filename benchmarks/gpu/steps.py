@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "benchmarks")]
@@ -118,20 +119,38 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def step_ms(variant: Variant, arguments: Any, device: torch.device, wrap: Any) -> float:
-    """Mean time of a step [ms]."""
+def prepared(variant: Variant, config: ExperimentConfig, device: torch.device) -> Step:
+    """The step of a model with random weights."""
     torch.use_deterministic_algorithms(True)
     torch._C._set_deterministic_fill_uninitialized_memory(variant.is_filled)
     torch.manual_seed(0)
-    config = config_of(arguments.scale)
     module = build_planning(config).to(device).train()
     if variant.is_channels_last:
         module.backbone.to(memory_format=torch.channels_last)
     module.head.agent_losses.matches_on_gpu = variant.is_matched_on_gpu
     if variant.is_recorded:
         module.run = whole_backbone(module.backbone).run = Passes()
-    model = wrap(Step(module))
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
+    return Step(module)
+
+
+def learn(
+    model: nn.Module, optimizer: Optimizer, batch: dict[str, Tensor], factors: Tensor
+) -> None:
+    """One step, from images in the light of `factors`."""
+    image = vary(batch["image"], factors)
+    # Not cached, as in a Trainer.
+    with torch.autocast(image.device.type, torch.bfloat16, cache_enabled=False):
+        loss = model({**batch, "image": image})
+    optimizer.zero_grad()  # here, as Lightning does
+    loss.backward()
+    optimizer.step()
+
+
+def step_ms(variant: Variant, arguments: Any, device: torch.device, wrap: Any) -> float:
+    """Mean time of a step [ms]."""
+    config = config_of(arguments.scale)
+    step = prepared(variant, config, device)
+    model, optimizer = wrap(step), torch.optim.Adam(step.parameters(), lr=1e-4)
     batch = batch_of(config, arguments.windows, device)
     windows = torch.arange(arguments.windows)
     windows = windows.to(device) if variant.asks_gpu else windows
@@ -140,13 +159,7 @@ def step_ms(variant: Variant, arguments: Any, device: torch.device, wrap: Any) -
         if number == WARM_UP:
             wait(device)
             began = time.perf_counter()
-        image = vary(batch["image"], draw(0, number, windows))
-        # Not cached, as in a Trainer.
-        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            loss = model({**batch, "image": image})
-        optimizer.zero_grad()  # here, as Lightning does
-        loss.backward()
-        optimizer.step()
+        learn(model, optimizer, batch, draw(0, number, windows))
     wait(device)
     return 1e3 * (time.perf_counter() - began) / arguments.steps
 

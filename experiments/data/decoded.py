@@ -23,11 +23,20 @@ from numpy.typing import NDArray
 from experiments.settings import DataConfig
 
 _log = logging.getLogger(__name__)
-DECODERS = ("openscene.py", "images.py", "bev.py", "pcd.py", "logs.py", "indexing.py")
-"""Code that says what decoded sensors are, relative to this folder."""
+_DECODERS = ("openscene.py", "images.py", "bev.py", "pcd.py", "logs.py", "indexing.py")
 _PATIENCE_S = 900.0
 
 Read = Callable[[int], NDArray[Any]]
+
+
+def decoding_digest(data: str, config: DataConfig) -> str:
+    """Return 12 hex digits of what decoded sensors follow from: data, sizes and the code."""
+    digest = hashlib.sha256(data.encode())
+    sizes = [config.image_hw, config.bev_px, config.bev_range_m, config.cameras, config.decode]
+    digest.update(json.dumps(sizes).encode())
+    for name in _DECODERS:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +48,7 @@ class DecodedSensors:
     @classmethod
     def of(cls, config: DataConfig, root: Path) -> DecodedSensors:
         """Those of the generated data in `root`, as `config` and the present code decode them."""
-        digest = hashlib.sha256(root.name.encode())
-        sizes = [config.image_hw, config.bev_px, config.bev_range_m, config.cameras, config.decode]
-        digest.update(json.dumps(sizes).encode())
-        for name in DECODERS:
-            digest.update((Path(__file__).parent / name).read_bytes())
-        return cls(root.parent / f"decoded-{digest.hexdigest()[:12]}")
+        return cls(root.parent / f"decoded-{decoding_digest(root.name, config)}")
 
     def rows(self, name: str, num_frames: int, read: Read) -> NDArray[Any]:
         """The read-only array (num_frames, ...) of `name`; made now by `read` if nobody has.

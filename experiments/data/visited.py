@@ -7,8 +7,6 @@ checksum is right, so that one that is torn, or only half there, is decoded agai
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import os
@@ -22,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from experiments.data.decoded import DECODERS
+from experiments.data.decoded import decoding_digest
 from experiments.settings import DataConfig
 from launcher.errors import ConfigError
 
@@ -111,12 +109,8 @@ class VisitedSensors:
         """
         if config.decoded_dir is None:
             return None
-        sizes = [config.image_hw, config.bev_px, config.bev_range_m, config.cameras, config.decode]
-        digest = hashlib.sha256(json.dumps([fingerprint, str(sensors), sizes]).encode())
-        for name in DECODERS:
-            digest.update((Path(__file__).parent / name).read_bytes())
-        root = _folder(config.decoded_dir)
-        folder = root / f"visited-{digest.hexdigest()[:12]}"
+        digest = decoding_digest(f"{fingerprint} {sensors}", config)
+        folder = _folder(config.decoded_dir) / f"visited-{digest}"
         image, lidar = (3, *config.image_hw), (1, config.bev_px, config.bev_px)
         try:
             folder.mkdir(parents=True, exist_ok=True)

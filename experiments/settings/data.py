@@ -100,8 +100,8 @@ class DataConfig:
     decode: str = "full"
     """`full` (NAVSIM's recipe: all pixels are decoded, then resized bilinearly without
     antialiasing, as OpenCV does), `scaled` (the JPEG decoder itself halves once to three times, as
-    far as `image_hw` allows; cheaper, and not the same pixels) or `gpu` (as `full`, by the GPU of
-    the run, with what its decoder makes of colours; JPEGs only)."""
+    far as `image_hw` allows; cheaper, and not the same pixels) or `gpu` (as `full` but for
+    rounding, by the GPU of the run; JPEGs only)."""
     augmentation: str = "none"
     """`none`, or `photometric`: brightness, contrast and colours of training images vary from
     visit to visit. What is where stays, since the plan is in metres."""
