@@ -64,12 +64,12 @@ def without_places(words: list[str]) -> list[str]:
     return [word for word in kept if not word.startswith("paths.")]
 
 
-def scaling(found: dict[str, list[dict[str, Any]]]) -> Iterator[Row]:
+def scaling(found: dict[str, Any]) -> Iterator[Row]:
     """Speeds of each shape."""
-    for kind, rows in found.items():
+    for kind, rows in found["kinds"].items():
         for row in rows:
             gpus = f"{row['ranks']} GPU{'s' * (row['ranks'] > 1)}"
-            what = f"{kind}, {row['batch_size']} windows a step on {gpus}"
+            what = f"{found['subject']}: {kind}, {row['batch_size']} windows a step on {gpus}"
             figure = (
                 f"{row['samples_per_s']:.0f} windows/s, efficiency {row['efficiency']:.0%},"
                 f" data-wait {row['data_wait_share']:.1%}, {row['gpu_gb']:.1f} GB"

@@ -38,6 +38,18 @@ MODELS = {
         *("finetune.blocks=4", "features=online", "trainer.precision=bf16-true"),
     ),
 }
+NAMES = {
+    "transfuser": "TransFuser",
+    "vith_frozen": "frozen ViT-H/14 and MLP head",
+    "vith_last4": "ViT-H/14, last 4 blocks tuned, and MLP head",
+}
+WAYS = {
+    "once": "images decoded once",
+    "visited": "images kept from their first visit",
+    "scaled": "JPEG decoded at each visit",
+    "full": "JPEG decoded in full at each visit",
+    "gpu": "JPEG decoded on the GPU",
+}
 DATA = ("data.synthetic.num_logs=48", "data.synthetic.frames_per_log=24")
 FEW = ("data.decode=scaled", "data.num_workers=8")
 
@@ -108,8 +120,7 @@ def main() -> None:
     parser.add_argument("--per-gpu", type=int, default=64, help="windows, or all of them if strong")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--scale", default="paper")
-    ways = ("once", "visited", "full", "scaled", "gpu")
-    parser.add_argument("--decode", default="once", choices=ways)
+    parser.add_argument("--decode", default="once", choices=WAYS)
     parser.add_argument("--mem-gb", type=float, default=64, help="host memory to ask for")
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     parser.add_argument("--folder", default=None, help="keeps data and runs; temporary without")
@@ -126,7 +137,8 @@ def main() -> None:
     with nullcontext(arguments.folder) if arguments.folder else temporary as name:
         found = {kind: measured(Path(name), kind, counts, arguments)
                  for kind in arguments.kinds.split(",")}  # fmt: skip
-    results.save(arguments.out, "scaling", found)
+    subject = f"{NAMES[arguments.model]}, {WAYS[arguments.decode]}"
+    results.save(arguments.out, "scaling", {"subject": subject, "kinds": found})
 
 
 def measured(folder: Path, kind: str, counts: list[int], arguments: Any) -> list[dict[str, Any]]:
