@@ -18,7 +18,7 @@ from torch.utils.data import default_collate
 
 from experiments.data.encoded import Encoded, Panorama
 from experiments.data.errors import DataError
-from experiments.data.images import BITS, ONE, margins, neighbours
+from experiments.data.images import BITS, ONE, differing, margins, neighbours
 from launcher.errors import ConfigError
 
 _AT_ONCE = 96
@@ -84,7 +84,7 @@ def panoramas(batch: EncodedImages, device: torch.device) -> Tensor:
 
     Raises:
         ConfigError: torchcodec is not installed.
-        DataError: a file is torn.
+        DataError: a file is torn, or the images of a window differ in size.
     """
     files = torch.split(batch.content, batch.sizes)
     cameras = len(batch.panorama.cameras)
@@ -94,6 +94,10 @@ def panoramas(batch: EncodedImages, device: torch.device) -> Tensor:
         images = _decoded(files[some], batch.paths[some], device)
         is_one_size = len({image.shape for image in images}) == 1
         stride = len(images) if is_one_size else cameras
+        for n in range(0, len(images), cameras):
+            sizes = [image.shape[1:] for image in images[n : n + cameras]]
+            if len(set(sizes)) > 1:
+                raise differing(batch.paths[first + n : first + n + cameras], sizes)
         for n in range(0, len(images), stride):
             parts.append(stitched(images[n : n + stride], batch.panorama))
     return torch.cat(parts)

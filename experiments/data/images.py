@@ -137,7 +137,18 @@ def read_panorama(paths: Sequence[Path], cameras: Sequence[str], hw: tuple[int, 
         scaled: Whether JPEGs may shrink while they are decoded; see `data.decode`.
 
     Raises:
-        DataError: a file is missing, torn or no image.
+        DataError: a file is missing, torn or no image, or they differ in height.
     """
     smallest = hw if scaled else None
-    return stitch([decode(path, cameras, smallest) for path in paths], cameras, hw)
+    images = [decode(path, cameras, smallest) for path in paths]
+    if len({image.shape[0] for image in images}) > 1:
+        raise differing(paths, [image.shape[:2] for image in images])
+    return stitch(images, cameras, hw)
+
+
+def differing(paths: Sequence[Path | str], sizes: Sequence[tuple[int, ...]]) -> DataError:
+    """Return what tells that the images of a window cannot be laid side by side."""
+    seen = ", ".join(
+        f"`{path}` {hw[0]} x {hw[1]} px" for path, hw in zip(paths, sizes, strict=True)
+    )
+    return DataError(f"the camera images of a window differ in size: {seen}")

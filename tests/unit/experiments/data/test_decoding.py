@@ -72,6 +72,16 @@ def test_one_camera_alone_is_a_panorama(tmp_path: Path) -> None:
     assert (found[0].int() - torch.from_numpy(expected).int()).abs().max() <= 1
 
 
+def test_images_of_a_window_that_differ_in_size_are_named(tmp_path: Path) -> None:
+    paths = window(tmp_path, 0)
+    photo(paths[2], (180, 320))
+    told = rf"differ in size: `{paths[0]}` 90 x 160 px, .*, `{paths[2]}` 180 x 320 px"
+    with pytest.raises(DataError, match=told):
+        panoramas(EncodedImages([Encoded.read(paths, PANORAMA)]), CPU)
+    with pytest.raises(DataError, match=told):
+        read_panorama(paths, CAMERAS, PANORAMA.hw, scaled=False)
+
+
 def test_windows_of_several_sizes_keep_their_order(tmp_path: Path) -> None:
     sizes = [(90, 160), (180, 320), (90, 160)]
     read = [Encoded.read(window(tmp_path, n, hw), PANORAMA) for n, hw in enumerate(sizes)]
