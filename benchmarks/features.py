@@ -298,6 +298,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     parser.add_argument("--folder", default=None, help="for files and stores; the system's own")
     arguments = parser.parse_args()
+    if arguments.device == "cuda":
+        results.require_gpus(1, "see --device cpu --extraction")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         if arguments.device == "cuda" or arguments.extraction:
             extraction(arguments, Path(name))

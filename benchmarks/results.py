@@ -53,6 +53,17 @@ def save(path: Path | None, kind: str, found: Any) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def require_gpus(count: int, otherwise: str = "") -> None:
+    """End the program, with exit code 2 and a message, where there are fewer GPUs."""
+    import torch
+
+    there = torch.cuda.device_count()
+    if there < count:
+        told = f"this needs {count} NVIDIA GPU{'s' * (count > 1)}, torch sees {there} here"
+        print(f"{told}; {otherwise}" if otherwise else told, file=sys.stderr)
+        raise SystemExit(2)
+
+
 def without_places(words: list[str]) -> list[str]:
     """The arguments that matter to a reader: not where files went on that machine."""
     places = ("--out", "--folder", "--archive")

@@ -22,6 +22,9 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import results  # noqa: E402
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Work:
     script: str
     words: tuple[str, ...] = ()
     limit_s: int = 150
+    gpus: int = 1
+    """At least."""
     needs_data: bool = False
     """Whether it takes `--folder`."""
 
@@ -61,16 +66,22 @@ ONE = (
     Work(name="recovery-memory", script="recovery.py", words=("--only", "memory"), limit_s=240),
 )
 SEVERAL = (
-    Work(name="slurm", script="slurm.py", limit_s=220),
+    Work(name="slurm", script="slurm.py", limit_s=220, gpus=4),
     Work(name="recovery", script="recovery.py", words=("--only", "faults"), limit_s=240),
-    Work(name="steps", script="steps.py", words=("--ranks", "2", "4")),
+    Work(name="steps-2", script="steps.py", words=("--ranks", "2")),
+    Work(name="steps-4", script="steps.py", words=("--ranks", "4", "--last", "1"), gpus=4),
     scaling("decoded-64", "--kinds", "weak", limit_s=200),
     scaling("visited-64", "--kinds", "weak", "--decode", "visited", limit_s=200),
     scaling("jpeg-64", "--kinds", "weak", "--decode", "scaled", limit_s=200),
     scaling("decoded-128", "--kinds", "weak", "--per-gpu", "128", limit_s=200),
     scaling("strong-64", "--kinds", "strong", limit_s=200),
-    scaling("vith-frozen", "--kinds", "weak", "--model", "vith_frozen", "--steps", "24"),
-    scaling("vith-last4", "--kinds", "weak", "--model", "vith_last4", "--steps", "24"),
+    *(
+        scaling(
+            *(name.replace("_", "-"), "--kinds", "weak", "--model", name, "--steps", "24"),
+            limit_s=240,  # the first draws random weights
+        )
+        for name in ("vith_frozen", "vith_last4")
+    ),
 )
 
 
@@ -97,7 +108,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
-    known = ONE if arguments.gpus < 2 else SEVERAL
+    if not arguments.list:
+        results.require_gpus(max(arguments.gpus, 1), "`--gpus 4 --list` shows what would run")
+    known = ONE if arguments.gpus < 2 else [w for w in SEVERAL if w.gpus <= arguments.gpus]
     names = [work.name for work in known]
     unknown = sorted(set(arguments.only or ()) - set(names))
     if unknown:

@@ -162,7 +162,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     arguments = parser.parse_args()
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    results.require_gpus(1)
     there = sorted(os.sched_getaffinity(0))
+    numbers = [n for n in map(int, arguments.cores.split(",")) if n <= len(there)]
+    if not numbers:
+        parser.error(f"--cores {arguments.cores}: there are {len(there)} cores")
     context = torch.multiprocessing.get_context("spawn")
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -170,9 +174,7 @@ def main() -> None:
             sizes = list(pool.map(partial(write_window, Path(name)), range(DISTINCT)))
         kib = sum(sizes) / len(sizes) / len(CAMERAS) / 1024
         print(f"{kib:.0f} KiB an image", flush=True)
-        for cores in (int(word) for word in arguments.cores.split(",")):
-            if cores > len(there):
-                continue
+        for cores in numbers:
             os.sched_setaffinity(0, there[:cores])  # inherited by the process
             with ProcessPoolExecutor(1, context) as alone:
                 found |= alone.submit(measure, Path(name), arguments, cores).result()

@@ -184,6 +184,8 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=5)
     parser.add_argument("--out", type=Path, default=None, help="file for the rows, as JSON")
     arguments = parser.parse_args()
+    if arguments.accelerator == "gpu":
+        results.require_gpus(arguments.gpus, "see --accelerator cpu")
     with tempfile.TemporaryDirectory() as name:
         wanted = cases(arguments.gpus - 1) if arguments.only != "memory" else []
         with ThreadPoolExecutor(arguments.parallel) as pool:

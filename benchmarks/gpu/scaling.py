@@ -129,7 +129,10 @@ def main() -> None:
     arguments.project = Path(__file__).resolve().parents[2]
     there = torch.cuda.device_count()
     wanted = arguments.gpus or ",".join(str(n) for n in (1, 2, 4, 8) if n <= there)
+    if not wanted:
+        results.require_gpus(1, "`--gpus 0 --scale tiny` tries a probe on the CPU")
     counts = [int(word) for word in wanted.split(",")]
+    results.require_gpus(max(counts))
     arguments.most = max(counts)
     if arguments.model.startswith("vith"):
         arguments.overrides.append(f"backbone.weights={random_weights()}")

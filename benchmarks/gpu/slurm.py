@@ -124,6 +124,8 @@ def main() -> None:
     parser.add_argument("--accelerator", default="gpu")
     parser.add_argument("--out", type=Path, default=None, help="file for the rows, as JSON")
     arguments = parser.parse_args()
+    if arguments.accelerator == "gpu":
+        results.require_gpus(4)
     options = LabOptions(accounting=False)
     if arguments.archive is not None and why_not(options) is not None:
         carrying.unpack(arguments.archive)

@@ -223,6 +223,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     arguments = parser.parse_args()
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    if arguments.device == "cuda":
+        results.require_gpus(max(arguments.ranks or [1]), "see --device cpu and --scale tiny")
     here, found = torch.device(arguments.device), {}
     for variant in VARIANTS[-arguments.last :]:
         found[f"1 rank, {variant.name}"] = step_ms(variant, arguments, here, nn.Identity())

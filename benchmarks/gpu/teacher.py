@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--logs", type=int, default=40)
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
+    if arguments.device == "cuda":
+        results.require_gpus(1, "see --device cpu")
     anchors = np.asarray(vocabulary(arguments.plans), np.float32)
     accelerator = "gpu" if arguments.device == "cuda" else "cpu"
     with tempfile.TemporaryDirectory() as name:

@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--gpu", type=int, default=0, help="number that nvidia-smi has for it")
     parser.add_argument("--out", type=Path, default=None, help="file for the figures, as JSON")
     arguments = parser.parse_args()
+    results.require_gpus(1)
     with nullcontext(arguments.folder) if arguments.folder else TemporaryDirectory() as name:
         process = watched(arguments.gpu)
         try:
