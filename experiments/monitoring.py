@@ -20,6 +20,9 @@ from launcher.callbacks.underway import Underway
 from launcher.callbacks.usage import Usage
 
 GB = 2**30
+_ADVICE = (
+    "lower optimizer.lr, lengthen optimizer.warmup_steps, or look for what is wrong with the data"
+)
 
 
 class Curves(pl.Callback):
@@ -75,7 +78,7 @@ class Divergence(pl.Callback):
     """Ends a training whose loss is no number any more, which would go on to its last step.
 
     It looks every `trainer.log_every_steps` steps, and once may be the overflow of a half precision
-    that the next step gets over.
+    that the next step gets over; at the end it looks at the weights.
     """
 
     def __init__(self) -> None:
@@ -111,9 +114,19 @@ class Divergence(pl.Callback):
             self._since = step
         else:
             raise RuntimeError(
-                f"the loss is {loss} since step {self._since} or shortly before: lower"
-                " optimizer.lr, lengthen optimizer.warmup_steps, or look for what is wrong with the"
-                " data"
+                f"the loss is {loss} since step {self._since} or shortly before: {_ADVICE}"
+            )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at what was learnt: the loss may have been a number when it was looked at last.
+
+        Raises:
+            RuntimeError: some of it is not finite.
+        """
+        learnt = [p.detach() for p in pl_module.parameters() if p.requires_grad and p.numel()]
+        if learnt and not torch.stack([p.isfinite().all() for p in learnt]).all():
+            raise RuntimeError(
+                f"weights are not finite after step {trainer.global_step}: {_ADVICE}"
             )
 
 

@@ -49,7 +49,7 @@ def check(config: Any) -> None:
     accelerator = "gpu" if shape.gpus_per_node > 0 and cluster.accelerator == "gpu" else "cpu"
     check_precision(recipe.precision, accelerator)
     if _reads_images(experiment):
-        experiment.data.check_decoding(accelerator)
+        experiment.data.check_decoding(accelerator, experiment.task)
 
 
 def _reads_images(experiment: ExperimentConfig) -> bool:

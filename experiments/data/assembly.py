@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data.cache import folders_of, prepare
-from experiments.data.decoded import DecodedSensors
 from experiments.data.filters import Filters, filters_of, forget
 from experiments.data.fractions import Labelled, label_fraction
 from experiments.data.navsim_cache import NavsimCacheSource, training_cache_of
@@ -93,8 +92,7 @@ def open_source(config: DataConfig) -> OpenSceneSource:
     folders = folders_of(config, root)
     if config.source == "navsim_cache":
         return NavsimCacheSource(config, folders, training_cache_of(config))
-    kept = DecodedSensors.of(config, root) if config.source == "synthetic" else None
-    return OpenSceneSource(config, folders, kept)
+    return OpenSceneSource(config, folders, root.parent if config.source == "synthetic" else None)
 
 
 def taken_scenes(config: DataConfig, source: SceneSource, filters: Filters) -> dict[str, Scenes]:

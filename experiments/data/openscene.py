@@ -5,6 +5,7 @@ The generated data set is written in the same format and read by this very modul
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,9 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data import bev, images, pcd
 from experiments.data.decoded import DecodedSensors
-from experiments.data.encoded import Encoded, Panorama
+from experiments.data.encoded import Encoded
 from experiments.data.errors import DataError
 from experiments.data.frames import Floats, to_local, wrap
 from experiments.data.indexing import LogIndex
@@ -24,11 +24,13 @@ from experiments.data.keeping import index_of
 from experiments.data.lights import red_lights_of
 from experiments.data.logs import read_log
 from experiments.data.maps import PolygonMap, read_map
+from experiments.data.sensors import image_of, lidar_of
 from experiments.data.source import Sample, SceneIndex, Sensor, Target, Traffic
 from experiments.data.targets_kept import TARGET_NAMES, kept_targets
 from experiments.data.visited import VisitedSensors
 from experiments.settings import COMMANDS, DataConfig
 from experiments.settings.constants import CAMERAS
+from launcher.errors import ConfigError
 
 T = TypeVar("T")
 Rows = NDArray[np.int64]
@@ -49,21 +51,25 @@ class OpenSceneSource:
     """All windows of the logs in a folder; maps their index, reads sensor files on demand."""
 
     def __init__(
-        self, config: DataConfig, folders: Folders, kept: DecodedSensors | None = None
+        self, config: DataConfig, folders: Folders, kept_below: Path | None = None
     ) -> None:
         """Open the index of all logs below `folders.logs`, building it if nobody has.
 
         Args:
             config: sizes and window lengths.
             folders: where logs, sensors and maps lie.
-            kept: where decoded sensors are kept; None decodes for this process alone.
+            kept_below: where decoded sensors are kept, in a folder of their own; None decodes for
+                this process alone.
 
         Raises:
             ConfigError: the index is not there and can be written nowhere.
             DataError: no logs, or one that is torn, too short or not finite.
         """
-        self._config, self._folders, self._kept = config, folders, kept
+        self._config, self._folders = config, folders
         self._index = index_of(config, folders.logs)
+        self._kept: DecodedSensors | None = None
+        if kept_below is not None:
+            self._kept = DecodedSensors.of(config, self.frame_table, kept_below)
         self._logs: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._maps: OrderedDict[int, PolygonMap] = OrderedDict()
         self._boxes: OrderedDict[int, Traffic] = OrderedDict()
@@ -108,6 +114,12 @@ class OpenSceneSource:
         return f"{self._config.source} {self._index.key}"
 
     @property
+    def frame_table(self) -> str:
+        """What each row of the frame table is, as text: filters and lists leave out logs."""
+        names = "\n".join(self.index.log_names)
+        return f"{self.fingerprint} {hashlib.sha256(names.encode()).hexdigest()}"
+
+    @property
     def has_maps(self) -> bool:
         """Whether maps come with the logs."""
         return self._folders.maps.is_dir()
@@ -140,10 +152,7 @@ class OpenSceneSource:
             for n, name in enumerate(CAMERAS)
             if name in config.cameras
         ]
-        if config.decode == "gpu":
-            return Encoded.read(paths, Panorama(tuple(config.cameras), config.image_hw))
-        scaled = config.decode == "scaled"
-        return images.read_panorama(paths, config.cameras, config.image_hw, scaled=scaled)
+        return image_of(paths, config)
 
     def lidar(self, frame: int) -> NDArray[np.float32]:
         """Return the (1, P, P) LiDAR histogram of row `frame` of the frame table."""
@@ -153,14 +162,13 @@ class OpenSceneSource:
 
     def _decoded_lidar(self, frame: int) -> NDArray[np.float32]:
         path = self._sensor_file(frame, "MergedPointCloud", self._index.lidar[frame])
-        config = self._config
-        return bev.histogram(pcd.read(path), config.bev_px, config.bev_range_m)
+        return lidar_of(path, self._config)
 
     def decoded(self, sensor: Sensor, frames: NDArray[np.int64]) -> tuple[NDArray[Any], Rows]:
         """Return an array with the decoded `frames`, and the row of each; see `SceneSource`."""
         read: Callable[[int], Any] = self.image if sensor == "image" else self.lidar
         if self._kept is not None:
-            return self._kept.rows(sensor, len(self.frame_log), read), frames
+            return self._kept_rows(self._kept, sensor, read), frames
         first = read(int(frames[0]))
         # Filled in place: a list of them all would be there twice while it is stacked.
         rows = np.empty((len(frames), *first.shape), first.dtype)
@@ -168,11 +176,22 @@ class OpenSceneSource:
             rows[row] = read(frame) if row else first
         return rows, np.arange(len(frames))
 
+    def _kept_rows(
+        self, kept: DecodedSensors, sensor: Sensor, read: Callable[[int], Any]
+    ) -> NDArray[Any]:
+        try:
+            return kept.rows(sensor, len(self.frame_log), read)
+        except OSError as error:
+            raise ConfigError(
+                f"decoded sensors cannot be kept in `{kept.folder}`: {error.strerror or error}",
+                hint="make room, or decode at each visit: data.cache_decoded=false",
+            ) from error
+
     def prepare_sensors(self) -> None:
         """Open what is kept of decoded sensors on this node; see `SceneSource`."""
         if self._visited is None:
             self._visited = VisitedSensors.of(
-                self._config, self.fingerprint, self._folders.sensors, len(self.frame_log)
+                self._config, self.frame_table, self._folders.sensors, len(self.frame_log)
             )
 
     def prepare_targets(self, wanted: Iterable[Target]) -> None:

@@ -41,8 +41,8 @@ class Recording(Protocol):
         """The index of the logs."""
 
     @property
-    def fingerprint(self) -> str:
-        """What the data is, as text."""
+    def frame_table(self) -> str:
+        """What each row of the frame table is, as text."""
 
     @property
     def has_maps(self) -> bool:
@@ -85,7 +85,7 @@ def kept_targets(
 
 
 def _folder(source: Recording, config: DataConfig) -> Path:
-    digest = hashlib.sha256(source.fingerprint.encode())
+    digest = hashlib.sha256(source.frame_table.encode())
     digest.update(json.dumps([config.bev_px, config.bev_range_m]).encode())
     for name in _CODE:
         digest.update((Path(__file__).parent / name).read_bytes())

@@ -161,10 +161,20 @@ class DataConfig:
         }
         chosen = [name for name, is_chosen in given.items() if is_chosen]
         if len(chosen) > 1:
+            off = "; scale=tiny and scale=small set it, so add data.cache_decoded=false"
             raise ConfigError(
                 f"`{chosen[0]}` and `{chosen[1]}` are two answers to when sensors are decoded",
                 hint="data.decode=gpu decodes at each visit, data.decoded_dir at the first of a"
-                " node, data.cache_decoded before all; use one of them",
+                f" node, data.cache_decoded before all{off * self.cache_decoded}",
+            )
+        self._check_decoded_dir()
+
+    def _check_decoded_dir(self) -> None:
+        name = self.decoded_dir
+        if name is not None and not name.startswith(("/", "~", "$")):
+            raise ConfigError(
+                f"`data.decoded_dir={name}` is no absolute path",
+                hint="name a folder on a disk of the node, such as $TMPDIR or /scratch/me, or null",
             )
         if self.decoded_dir is not None and self.source == "navsim_cache":
             raise ConfigError(
@@ -172,13 +182,13 @@ class DataConfig:
                 " are decoded already"
             )
 
-    def check_decoding(self, accelerator: str) -> None:
-        """Raise ConfigError where the accelerator, `cpu` or `gpu`, can decode no images."""
+    def check_decoding(self, accelerator: str, task: str) -> None:
+        """Raise ConfigError where the accelerator of a task, `cpu` or `gpu`, decodes no images."""
         if self.decode != "gpu":
             return
         if accelerator != "gpu":
             raise ConfigError(
-                "`data.decode=gpu` decodes images on a GPU, but this run has none",
+                f"`data.decode=gpu` decodes images on a GPU, but this run (task={task}) has none",
                 hint="ask for one (resources.gpus=1), or use data.decode=full",
             )
         if find_spec("torchcodec") is None:

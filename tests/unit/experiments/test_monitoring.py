@@ -111,9 +111,9 @@ def test_speed_is_that_of_the_steps_since_the_last_row() -> None:
 class Turns(pl.LightningModule):
     """A loss that is no number at some steps."""
 
-    def __init__(self, at: set[int]) -> None:
+    def __init__(self, at: set[int], *, resets: bool) -> None:
         super().__init__()
-        self.weight, self.at = torch.nn.Parameter(torch.ones(())), at
+        self.weight, self.at, self.resets = torch.nn.Parameter(torch.ones(())), at, resets
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return self.weight * (float("nan") if batch_idx in self.at else 1.0)
@@ -123,17 +123,18 @@ class Turns(pl.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        self.weight.data.fill_(1.0)
+        if self.resets:
+            self.weight.data.fill_(1.0)
 
 
-def turned(at: set[int], accumulation: int = 1) -> pl.Trainer:
+def turned(at: set[int], accumulation: int = 1, *, resets: bool = True) -> pl.Trainer:
     loader: Any = torch.utils.data.DataLoader(range(20))  # type: ignore[arg-type]
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, log_every_n_steps=2,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         accumulate_grad_batches=accumulation, callbacks=[Divergence()],
     )  # fmt: skip
-    trainer.fit(Turns(at), loader)
+    trainer.fit(Turns(at, resets=resets), loader)
     return trainer
 
 
@@ -144,6 +145,12 @@ def test_a_training_that_diverged_ends() -> None:
 
 def test_a_training_that_overflows_once_goes_on() -> None:
     assert turned({7, 13}).global_step == 20
+
+
+def test_weights_that_are_no_numbers_are_no_result() -> None:
+    """The last look was before the loss went wrong."""
+    with pytest.raises(RuntimeError, match="weights are not finite after step 20: lower"):
+        turned({19}, resets=False)
 
 
 def test_the_micro_batches_of_a_step_overflow_together() -> None:

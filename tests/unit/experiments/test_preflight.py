@@ -41,7 +41,8 @@ def test_images_that_a_gpu_decodes_need_one_and_a_library(monkeypatch: pytest.Mo
         ["task=pretrain", "backbone=ijepa"],
     )
     for those in images:
-        with pytest.raises(ConfigError, match=r"data.decode=gpu.*this run has none"):
+        told = rf"data.decode=gpu.*this run \({those[0]}\) has none"
+        with pytest.raises(ConfigError, match=told):
             check(composed(*gpu, *those))
     monkeypatch.setattr("experiments.settings.data.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="torchcodec, which is not installed"):

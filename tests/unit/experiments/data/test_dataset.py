@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_a_dataset_without_frames_is_refused(splits: Splits) -> None:
 def test_what_was_decoded_once_is_read_by_the_next_without_its_files(
     splits: Splits, recorded: DataConfig, tmp_path: Path
 ) -> None:
-    kept = DecodedSensors(tmp_path / "decoded")
+    kept = tmp_path / "decoded"
     first = open_copy(recorded, kept)
     frames = first.index.frame[:5]
     images, rows = first.decoded("image", frames)
@@ -102,9 +103,40 @@ def test_what_was_decoded_once_is_read_by_the_next_without_its_files(
     assert not again.flags.writeable
 
 
+def test_a_full_disk_is_a_message_and_leaves_nothing(
+    splits: Splits, recorded: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory of a mapped file that finds no room is SIGBUS."""
+    kept, frames = tmp_path / "decoded", splits.source.index.frame[:5]
+
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ConfigError, match=r"cannot be kept in `.*`: No space left on device"):
+        open_copy(recorded, kept).decoded("image", frames)
+    assert not list(kept.rglob("*.npy"))
+
+
+def test_what_a_killed_process_left_is_removed_once_it_is_old(
+    splits: Splits, recorded: DataConfig, tmp_path: Path
+) -> None:
+    source, frames = open_copy(recorded, tmp_path), splits.source.index.frame[:5]
+    source.decoded("lidar", frames)
+    folder = next(tmp_path.glob("decoded-*"))
+    (folder / "lidar.npy").unlink()
+    old, young = (folder / f".lidar-{name}.npy" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    source.decoded("lidar", frames)
+    assert not old.exists()
+    assert young.exists()
+
+
 def test_another_size_is_decoded_anew(tmp_path: Path) -> None:
     sizes = [DataConfig(image_hw=(32, 128)), DataConfig(image_hw=(64, 128))]
-    folders = {DecodedSensors.of(config, tmp_path / "synthetic-1").folder for config in sizes}
+    folders = {DecodedSensors.of(config, "a world", tmp_path).folder for config in sizes}
     assert len(folders) == 2
 
 

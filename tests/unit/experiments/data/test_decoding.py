@@ -82,6 +82,25 @@ def test_images_of_a_window_that_differ_in_size_are_named(tmp_path: Path) -> Non
         read_panorama(paths, CAMERAS, PANORAMA.hw, scaled=False)
 
 
+def test_an_image_that_its_exif_turns_is_refused(tmp_path: Path) -> None:
+    """torchcodec turns it, Pillow does not."""
+    path, exif = tmp_path / "turned.jpg", Image.Exif()
+    for orientation in (1, 3):
+        exif[0x0112] = orientation
+        Image.new("RGB", (160, 90)).save(path, exif=exif)
+        if orientation == 1:
+            assert Encoded.read([path], PANORAMA).files
+    with pytest.raises(DataError, match=r"turned.jpg` is turned by its EXIF orientation"):
+        Encoded.read([path], PANORAMA)
+
+
+@pytest.mark.parametrize("padding", [b"\n", b"\0\0", b"\r\n"])
+def test_padding_behind_an_image_is_none_of_it(tmp_path: Path, padding: bytes) -> None:
+    path = photo(tmp_path / "padded.jpg")
+    path.write_bytes(path.read_bytes() + padding)
+    assert Encoded.read([path], PANORAMA).files
+
+
 def test_windows_of_several_sizes_keep_their_order(tmp_path: Path) -> None:
     sizes = [(90, 160), (180, 320), (90, 160)]
     read = [Encoded.read(window(tmp_path, n, hw), PANORAMA) for n, hw in enumerate(sizes)]

@@ -6,23 +6,33 @@ import logging
 import multiprocessing
 import os
 import pickle
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from experiments.data import DataError, datasets, images
+from experiments.data import DataError, datasets, images, visited
 from experiments.data.dataset import FrameDataset, PlanningDataset
 from experiments.data.visited import VisitedRows
 from experiments.settings import DataConfig
 from launcher.errors import ConfigError
-from tests.unit.experiments.data.worlds import small_config
+from tests.unit.experiments.data.worlds import copy_logs, small_config
 
 SHAPE = (3, 4, 5)
+
+
+@pytest.fixture(autouse=True)
+def _roomy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the folders of tests lie."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**12, free=10**12))
+    monkeypatch.setattr(visited, "_file_system", lambda _: "ext4")
 
 
 def rows(folder: Path) -> VisitedRows:
@@ -103,6 +113,48 @@ def test_a_full_disk_ends_the_keeping_and_not_the_training(
     assert [r.getMessage() for r in caplog.records if "No space left" in r.getMessage()] != []
     assert len(caplog.records) == 1
     assert np.array_equal(kept.read(0, never), row(0))
+
+
+def test_a_reserve_is_left_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = rows(tmp_path)
+    kept.read(0, row)
+    little = SimpleNamespace(total=10**12, free=10**10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
+    for frame in (1, 2):
+        assert np.array_equal(kept.read(frame, row), row(frame))
+    with pytest.raises(AssertionError):
+        kept.read(1, never)
+    assert np.array_equal(kept.read(0, never), row(0))
+    assert [r.getMessage() for r in caplog.records] == [
+        f"no more decoded sensors are kept in {tmp_path} (data.decoded_dir) by this process:"
+        " 10.0 GB are free, of which 10.0 GB are left to others"
+    ]
+
+
+def test_the_rows_of_another_user_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows(tmp_path).read(1, row)
+    really = os.open
+
+    def only_to_read(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return really(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", only_to_read)
+    kept = rows(tmp_path)
+    assert np.array_equal(kept.read(1, never), row(1))
+    assert np.array_equal(kept.read(2, row), row(2))
+    with pytest.raises(AssertionError):
+        kept.read(2, never)
+
+
+def test_files_are_closed_with_what_reads_them(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        rows(tmp_path).read(1, row)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def visit(kept: VisitedRows, told: multiprocessing.Queue[int]) -> None:
@@ -222,6 +274,91 @@ def test_a_folder_that_cannot_be_used_is_refused(
     monkeypatch.setenv("UNSET_HERE", str(tmp_path / "set"))
     PlanningDataset(splits.source, splits.train, ("image",))[0]
     assert (tmp_path / "set" / "x").is_dir()
+
+
+@pytest.mark.parametrize("name", ["$EMPTY_HERE", "${EMPTY_HERE}/x", "/x/$EMPTY_HERE"])
+def test_an_empty_variable_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("EMPTY_HERE", "")
+    splits = datasets(replace(config(tmp_path), decoded_dir=name))
+    with pytest.raises(ConfigError, match="variable EMPTY_HERE is not set on this node"):
+        PlanningDataset(splits.source, splits.train, ("image",))
+
+
+@pytest.mark.parametrize("name", ["", "relative", "./x"])
+def test_a_folder_that_moves_with_the_working_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with pytest.raises(ConfigError, match="is no absolute path"):
+        DataConfig(decoded_dir=name)
+    monkeypatch.setenv("PLACE_HERE", name or "x")
+    splits = datasets(replace(config(tmp_path), decoded_dir="$PLACE_HERE"))
+    with pytest.raises(ConfigError, match="on this node, which is no absolute path"):
+        PlanningDataset(splits.source, splits.train, ("image",))
+
+
+def test_a_folder_in_memory_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visited, "_file_system", lambda _: "tmpfs")
+    splits = datasets(config(tmp_path))
+    with pytest.raises(ConfigError, match=r"lies in memory .* is tmpfs"):
+        PlanningDataset(splits.source, splits.train, ("image",))
+    assert not (tmp_path / "node").exists()
+
+
+def test_file_systems_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for place in ("/", "/proc/self", "/dev/shm"):
+        command = ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", place]
+        expected = subprocess.run(command, text=True, capture_output=True, check=True).stdout
+        assert visited._file_system(Path(place, "x/y")) == expected.split()[-1]
+
+
+def half_of_the_logs(tmp_path: Path) -> str:
+    """A filter that takes the second half of them, so that row 0 is another frame."""
+    names = datasets(small_config(tmp_path / "data")).source.index.log_names
+    path = tmp_path / "half.yaml"
+    path.write_text(f"frame_interval: 1\nlog_names: {list(names[len(names) // 2 :])}\n")
+    return str(path)
+
+
+def test_rows_of_other_logs_are_kept_apart(tmp_path: Path) -> None:
+    some = half_of_the_logs(tmp_path)
+    for more in ({"decoded_dir": str(tmp_path / "node")}, {"cache_decoded": True}):
+        for filtered in (None, some):
+            config = replace(small_config(tmp_path / "data"), filter=filtered)
+            plain, kept = datasets(config), datasets(replace(config, **more))
+            is_cached = "cache_decoded" in more
+            expected = PlanningDataset(plain.source, plain.train, ("image",))
+            found = PlanningDataset(kept.source, kept.train, ("image",), cache_decoded=is_cached)
+            assert len(expected) > 2
+            for n in range(len(expected)):
+                assert np.array_equal(found[n]["image"], expected[n]["image"])
+
+
+def test_targets_of_other_logs_are_kept_apart(tmp_path: Path) -> None:
+    some = half_of_the_logs(tmp_path)
+    found = []
+    for filtered, below in ((None, "both"), (some, "both"), (some, "alone")):
+        config = replace(small_config(tmp_path / "data"), filter=filtered)
+        splits = datasets(replace(config, cache_dir=str(tmp_path / below)))
+        windows = PlanningDataset(splits.source, splits.train, (), targets=("bev_semantics",))
+        found.append([windows[n]["bev_semantics"] for n in range(3)])
+    assert all(map(np.array_equal, found[1], found[2]))
+    assert not all(map(np.array_equal, found[0], found[2]))
+
+
+def test_the_same_files_under_another_name_are_no_other_data(tmp_path: Path) -> None:
+    recorded = copy_logs(small_config(tmp_path / "data"), tmp_path / "recorded", 99)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "recorded" / "sensor_blobs")
+    for sensors in (link, tmp_path / "recorded" / "sensor_blobs"):
+        named = replace(recorded, sensors=str(sensors), decoded_dir=str(tmp_path / "node"))
+        splits = datasets(named)
+        PlanningDataset(splits.source, splits.train, ("image",))[0]
+    assert len(list((tmp_path / "node").iterdir())) == 1
 
 
 def test_sensors_are_decoded_at_one_time() -> None:

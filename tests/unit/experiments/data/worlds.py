@@ -11,7 +11,6 @@ from typing import Any
 
 from experiments.data import prepare
 from experiments.data.cache import folders_of
-from experiments.data.decoded import DecodedSensors
 from experiments.data.logs import read_log
 from experiments.data.openscene import OpenSceneSource
 from experiments.settings import DataConfig, SyntheticConfig
@@ -38,7 +37,7 @@ def copy_logs(config: DataConfig, target: Path, num_logs: int = 2) -> DataConfig
     return replace(config, source="openscene", root=str(target))
 
 
-def open_copy(config: DataConfig, kept: DecodedSensors | None = None) -> OpenSceneSource:
+def open_copy(config: DataConfig, kept: Path | None = None) -> OpenSceneSource:
     """Index recorded data."""
     return OpenSceneSource(config, folders_of(config, Path(config.root)), kept)
 
