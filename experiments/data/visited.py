@@ -97,8 +97,8 @@ class VisitedRows:
         path, close_on_exec = self._path.with_suffix(suffix), os.O_CLOEXEC
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | close_on_exec, 0o644)
-        except PermissionError as error:
-            try:  # another user's
+        except OSError as error:
+            try:  # another user's, or on a file system that is mounted to be read only
                 descriptor = os.open(path, os.O_RDONLY | close_on_exec)
             except OSError:
                 raise error from None
