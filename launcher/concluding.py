@@ -217,9 +217,9 @@ class _Run:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        path = store.submission_dir(self.run_dir, self.sent.number) / "config.yaml"
+        path = store.config_file(self.run_dir, self.sent.number)
         try:
-            value = OmegaConf.select(OmegaConf.load(path), key)
+            value = OmegaConf.select(OmegaConf.load(path), key) if path is not None else None
         except (OSError, OmegaConfBaseException):
             return None  # as if there were no such key
         lives = store.attempts(self.run_dir, self.sent.number)

@@ -358,6 +358,8 @@ def _write(context: RunContext, record: AttemptRecord, **ended: Any) -> None:
         moment = {"ended": files.now(), "mem_peak_gb": peak_memory_gb()}
         record = record.model_copy(update={**moment, **noted})
         telemetry.note(outcome=record.outcome)
+        if record.outcome is not None:  # who is asked to stop is short of time
+            telemetry.settle()
     store.write_record(store.attempt_path(context.run_dir, context.attempt, context.rank), record)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from launcher.studies import Study
 from launcher.submit import Submission, next_number
 from launcher.ui import probes as ui_probes
 
+_PATIENCE_S = 5.0
+"""For the last figures of ranks that leave after the first, over a network file system."""
 LEFT_OPEN = ("host_memory", "gpu_memory", "signal_lead", "wandb")
 """Checks that a probe is spared: it measures the first three, and logs nowhere."""
 
@@ -216,7 +219,7 @@ def _show(folder: Path, probes: Sequence[Probe], ended: Sequence[RunStatus]) -> 
     """
     by_key = {status.key: status for status in ended}
     results = [
-        Result(probe=one, status=by_key[one.run.key], measure=_latest_measure(one.run.run_dir))
+        Result(probe=one, status=by_key[one.run.key], measure=_measure(one, by_key[one.run.key]))
         for one in probes
     ]
     for probe in probes:
@@ -247,6 +250,18 @@ class _SomeOf(Study):
 
     def status(self, scheduler: Poller | None = None) -> list[RunStatus]:
         return [status for status in super().status(scheduler) if status.key in self.keys]
+
+
+def _measure(probe: Probe, status: RunStatus) -> Measure | None:
+    """What a probe took; where it completed, all of its ranks are about to say it."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        found = _latest_measure(probe.run.run_dir)
+        told = [use.outcome for use in found.ranks] if found is not None else []
+        is_whole = len(told) == probe.run.shape.world_size and None not in told
+        if is_whole or status.outcome != "completed" or time.monotonic() > until:
+            return found
+        time.sleep(0.1)
 
 
 def _latest_measure(run_dir: Path) -> Measure | None:

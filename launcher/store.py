@@ -112,6 +112,18 @@ def submission_dir(run_dir: Path, number: int) -> Path:
     return run_dir / "submissions" / f"{number:03d}"
 
 
+def config_file(run_dir: Path | str, number: int) -> Path | None:
+    """Config of a sending, as a person reads it; None where the run was never frozen.
+
+    A run that `launch retry` or a recovery sends again has the config of the sending before.
+    """
+    for earlier in reversed(submission_numbers(run_dir)):
+        path = submission_dir(Path(run_dir), earlier) / "config.yaml"
+        if earlier <= number and path.is_file():
+            return path
+    return None
+
+
 def submission_numbers(run_dir: Path | str) -> list[int]:
     """Numbers of the sendings of a run, oldest first."""
     return sorted(int(name) for name in _names(f"{run_dir}/submissions") if name.isdigit())

@@ -238,5 +238,5 @@ def _with_needs(
 def _config_of(measure: Measure) -> Any:
     """The frozen config of an attempt; None where it is gone."""
     number = int(measure.attempt.partition("-")[0])
-    path = store.submission_dir(measure.run_dir, number) / "config.yaml"
-    return OmegaConf.load(path) if path.is_file() else None
+    path = store.config_file(measure.run_dir, number)
+    return OmegaConf.load(path) if path is not None else None

@@ -14,7 +14,7 @@ from launcher.context import RunContext
 from launcher.records import Phase
 from launcher.telemetry.sampler import Facts, GpuLook, Sampler
 
-__all__ = ["ask", "enter", "measuring", "note"]
+__all__ = ["ask", "enter", "measuring", "note", "settle"]
 
 _sampler: Sampler | None = None
 
@@ -45,6 +45,12 @@ def note(**facts: Any) -> None:
     """Keep fields of `launcher.records.RankUse` that are known once."""
     if _sampler is not None:
         _sampler.note(facts)
+
+
+def settle() -> None:
+    """Write the last figures now, so that who sees the rank's end recorded sees them too."""
+    if _sampler is not None:
+        _sampler.finish()
 
 
 def ask(facts: Facts | None, gpu: GpuLook | None = None) -> None:

@@ -102,6 +102,9 @@ def test_retry_runs_a_failed_run_as_it_was_frozen(project: Path) -> None:
     assert "1 runs failed: x=2 fail=2" in again.stderr
     (row,) = json.loads(launch(project, "status", "--json", "state=failed").stdout)
     assert row["attempts"] == 2
+    for told in (("results",), ("show", "x=2 fail=2")):
+        assert launch(project, *told).returncode == 0
+    assert "x: 2" in json.loads(launch(project, "show", "x=2 fail=2", "--json").stdout)["config"]
     assert launch(project, "logs", "state=failed").stdout.count("as submitted") == 1
 
 

@@ -192,18 +192,25 @@ def test_memory_is_changed_and_kept_for_the_next_lives(run_dir: Path) -> None:
     assert store.adjustments(run_dir, sent) == verdict.adjustments
 
 
+@pytest.mark.parametrize("number", [1, 3])
 def test_a_rung_with_config_keys_reads_the_frozen_config_and_needs_no_change_of_the_job(
-    run_dir: Path,
+    run_dir: Path, number: int
 ) -> None:
+    """Runs that are sent again have the config of the first sending."""
     sent = store.submission(run_dir)
     assert sent is not None
     recovery = {"memory_ladder": [{"data.num_workers": 2}]}
-    store.write_submission(run_dir, sent.model_copy(update={"recovery": recovery}))
+    again = sent.model_copy(update={"recovery": recovery, "number": number})
+    store.write_submission(run_dir, again)
     path = store.submission_dir(run_dir, 1) / "config.yaml"
     path.write_text("data: {num_workers: 8, path: '${oc.env:NOWHERE}'}\n")
-    end(run_dir, outcome="host_oom", error="MemoryError")
+    life = f"{number:03d}-000"
+    how = {"outcome": "host_oom", "error": "MemoryError", "ended": "2026-01-01T00:10:00+00:00"}
+    ended = attempt(attempt=life, **how)
+    store.write_record(store.attempt_path(run_dir, life), ended)
     job = Job()
-    verdict = concluded(run_dir, job)
+    verdict = conclude(run_dir, life, by="guard", control=job)
+    assert verdict is not None
     assert verdict.adjustments.config == {"data.num_workers": 2}
     assert (verdict.action, job.done) == ("requeue_changed", ["requeue"])
 

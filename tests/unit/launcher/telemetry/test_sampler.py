@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from launcher import measures, telemetry
+from launcher import job, measures, store, telemetry
 from launcher.context import RunContext
+from launcher.records import AttemptRecord, Record
 from launcher.telemetry import sampler
 from launcher.telemetry.allowance import AT_ONCE_S, SHARE, Allowance
 
@@ -101,6 +102,24 @@ def test_the_end_is_written_with_all_that_was_noted(context: RunContext) -> None
         telemetry.note(outcome="completed", total_steps=9)
     (use,) = measures.of_attempt(context.run_dir, context.attempt)
     assert (use.timed_steps, use.total_steps, use.outcome) == (7, 9, "completed")
+
+
+def test_who_sees_that_a_rank_has_ended_sees_what_it_took(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, write = [], store.write_record
+
+    def watched(path: Path, record: Record, **how: Any) -> None:
+        if isinstance(record, AttemptRecord):
+            (use,) = measures.of_attempt(context.run_dir, context.attempt)
+            told.append((record.outcome, use.outcome, use.step_s))
+        write(path, record, **how)
+
+    monkeypatch.setattr(store, "write_record", watched)
+    with telemetry.measuring(context):
+        telemetry.note(step_s=0.5)
+        job._write(context, context.record("1"), outcome="completed")
+    assert told == [("completed", "completed", 0.5)]
 
 
 def test_only_rank_0_points_to_the_run(context: RunContext) -> None:
