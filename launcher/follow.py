@@ -51,7 +51,7 @@ def follow(
             if live is None:
                 lines.show(statuses, time.monotonic() - started)
             else:
-                live.update(ui.status_table(list(enumerate(statuses))), refresh=True)
+                live.update(ui.status_table(list(enumerate(statuses)), ui.err), refresh=True)
             awaited = [
                 status
                 for status in statuses

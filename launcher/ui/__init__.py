@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -46,6 +47,11 @@ SYMBOLS: dict[str, tuple[str, str]] = {
 _URGENCY = {"failed": 0, "unknown": 0, "running": 1, "held": 2}
 _ALWAYS = {"#", "run", "state"}
 _RIGHT = {"#", "elapsed", "tries", "ETA"}
+_LONG = {"run", "reason"}
+_SPARED = ("job", "node", "memory", "tries", "code", "last", "step", "elapsed")
+"""Columns that a narrow terminal leaves out, in this order; `launch show` has all of them."""
+_REASON_COLUMNS = 40
+"""Width from which on a reason rather takes several lines."""
 STATUS_ROWS = 1000
 """Rows of `launch status` that are shown unless somebody asks for all of them."""
 PLAN_ROWS = 40
@@ -182,10 +188,11 @@ def watched(rows: Sequence[tuple[int, RunStatus]], title: str, caveat: str) -> G
     return Group(*parts)
 
 
-def status_table(rows: Sequence[tuple[int, RunStatus]]) -> Table:
+def status_table(rows: Sequence[tuple[int, RunStatus]], console: Console | None = None) -> Table:
     """One row per run: state, attempts, time, step, last metric, node, memory, job, reason.
 
-    Columns in which no run has anything are left out.
+    Columns in which no run has anything are left out, and some for which the console (stdout) is
+    too narrow.
     """
     mixes = len({status.code for _, status in rows if status.code}) > 1
     cells: list[dict[str, str | Text]] = [
@@ -209,11 +216,28 @@ def status_table(rows: Sequence[tuple[int, RunStatus]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     names = list(cells[0]) if cells else []
     used = [name for name in names if name in _ALWAYS or any(str(row[name]) for row in cells)]
+    used = _fitting(used, cells, (console or out_console()).width)
     for name in used:
-        table.add_column(name, justify="right" if name in _RIGHT else "left")
+        justify: JustifyMethod = "right" if name in _RIGHT else "left"
+        table.add_column(name, justify=justify, no_wrap=name not in _LONG, overflow="fold")
     for row in cells:
         table.add_row(*(_text(row[name]) for name in used))
     return table
+
+
+def _fitting(names: Sequence[str], cells: Sequence[dict[str, str | Text]], width: int) -> list[str]:
+    """Leave out columns until a row has room; a reason takes several lines."""
+    most = {
+        name: max(cell_len(t) for t in (name, *(str(c[name]) for c in cells))) for name in names
+    }
+    if "reason" in most:
+        most["reason"] = min(most["reason"], _REASON_COLUMNS)
+    kept = list(names)
+    for spared in _SPARED:
+        if sum(most[name] + 2 for name in kept) - 2 <= width:
+            break
+        kept = [name for name in kept if name != spared]
+    return kept
 
 
 def _text(cell: str | Text) -> Text:
