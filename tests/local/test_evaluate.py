@@ -143,6 +143,21 @@ def test_the_same_command_again_evaluates_nothing_twice(project: Path) -> None:
     assert lives(project) == count
 
 
+def test_a_dry_run_plans_the_study_that_the_same_command_sends(project: Path) -> None:
+    planned = evaluate(project, "first", "scale=3", "dry_run=true")
+    assert planned.returncode == 0, planned.stderr
+    assert not list((project / "outputs").glob("first-evaluate-*"))
+    assert evaluate(project, "first", "scale=3", "yes=true").returncode == 0
+    (study,) = (project / "outputs").glob("first-evaluate-*")
+    assert study.name in planned.stdout
+    assert "dry_run" not in planned.stdout
+    (overrides,) = {
+        tuple(o for o in entry["overrides"] if not o.startswith("x="))
+        for entry in json.loads((study / "study.json").read_text())["runs"]
+    }
+    assert overrides == ("fail=2", "task=evaluate", "scale=3")
+
+
 def test_what_training_reads_cannot_be_changed_afterwards(project: Path) -> None:
     done = evaluate(project, "first", "rate=0.9")
     assert done.returncode == 2
