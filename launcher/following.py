@@ -20,7 +20,7 @@ from launcher.asking import scheduler_of
 from launcher.compose import Composer, WantedRun, override_key, settings_of
 from launcher.errors import ConfigError
 from launcher.records import RunEntry
-from launcher.settings import FollowConfig, StudyLauncherConf
+from launcher.settings import SWITCHES, FollowConfig, StudyLauncherConf
 from launcher.states import RunStatus
 from launcher.studies import Study
 from launcher.topology import shape_of
@@ -74,9 +74,12 @@ def runs(
 
 
 def overrides_after(followed: Followed, given: Sequence[str]) -> list[str]:
-    """Overrides of the run that follows: those of the command take the place of the run's own."""
-    changed = {override_key(override) for override in given}
-    return [*(o for o in followed.entry.overrides if override_key(o) not in changed), *given]
+    """Overrides of the run that follows: those of the command take the place of the run's own.
+
+    Switches are not followed: they belonged to the command that sent the run.
+    """
+    left = {*SWITCHES, *(override_key(override) for override in given)}
+    return [*(o for o in followed.entry.overrides if override_key(o) not in left), *given]
 
 
 def of_study(study: Study, statuses: Iterable[RunStatus]) -> tuple[list[Followed], list[RunStatus]]:
