@@ -116,7 +116,7 @@ def as_it_was(entry: RunEntry, name: str) -> WantedRun:
     sent = store.submission(entry.run_dir, entry.key)
     if sent is None:
         raise ConfigError(f"`{entry.name}` was never sent: {entry.run_dir}")
-    content = Path(sent.config).read_bytes()
+    content = _frozen(Path(sent.config), entry.name)
     config: DictConfig = pickle.loads(content)
     settings: StudyLauncherConf = settings_of(config)
     return WantedRun(
@@ -130,6 +130,16 @@ def as_it_was(entry: RunEntry, name: str) -> WantedRun:
         profile_dir=Path(settings.profiles_dir).resolve() / resolvers.profile_of(config),
         is_followed=True,
     )
+
+
+def _frozen(config: Path, name: str) -> bytes:
+    try:
+        return config.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"what `{name}` was made with is gone: {config}",
+            hint="put back the study, or run it again",
+        ) from error
 
 
 def check(after: WantedRun) -> None:

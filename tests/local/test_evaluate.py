@@ -158,6 +158,21 @@ def test_a_dry_run_plans_the_study_that_the_same_command_sends(project: Path) ->
     assert overrides == ("fail=2", "task=evaluate", "scale=3")
 
 
+def test_a_moved_study_is_evaluated_and_its_failed_runs_are_sent_again(project: Path) -> None:
+    first = project / "outputs" / "first"
+    moved = first.rename(project / "outputs" / "moved")
+    done = evaluate(project, "moved", "scale=3", "--name", "second")
+    assert done.returncode == 0, done.stderr
+    assert outcomes(project / "outputs" / "second") == {"x=1": 100, "x=3": 160}
+    again = run("-c", LAUNCH, "retry", "moved", "--failed", cwd=project)
+    assert again.returncode == 1
+    failed = [life for path in moved.glob("*/attempts") for life in store.attempts(path.parent)]
+    assert [life.error for life in failed if life.attempt == "002-000"] == [
+        "ValueError: it diverged"
+    ]
+    assert not first.exists()
+
+
 def test_what_training_reads_cannot_be_changed_afterwards(project: Path) -> None:
     done = evaluate(project, "first", "rate=0.9")
     assert done.returncode == 2
