@@ -20,7 +20,7 @@ from launcher.asking import scheduler_of
 from launcher.compose import Composer, WantedRun, override_key, settings_of
 from launcher.errors import ConfigError
 from launcher.records import RunEntry
-from launcher.settings import FollowConfig, StudyLauncherConf
+from launcher.settings import SWITCHES, FollowConfig, StudyLauncherConf
 from launcher.states import RunStatus
 from launcher.studies import Study
 from launcher.topology import shape_of
@@ -74,9 +74,12 @@ def runs(
 
 
 def overrides_after(followed: Followed, given: Sequence[str]) -> list[str]:
-    """Overrides of the run that follows: those of the command take the place of the run's own."""
-    changed = {override_key(override) for override in given}
-    return [*(o for o in followed.entry.overrides if override_key(o) not in changed), *given]
+    """Overrides of the run that follows: those of the command take the place of the run's own.
+
+    Switches are not followed: they belonged to the command that sent the run.
+    """
+    left = {*SWITCHES, *(override_key(override) for override in given)}
+    return [*(o for o in followed.entry.overrides if override_key(o) not in left), *given]
 
 
 def of_study(study: Study, statuses: Iterable[RunStatus]) -> tuple[list[Followed], list[RunStatus]]:
@@ -113,7 +116,7 @@ def as_it_was(entry: RunEntry, name: str) -> WantedRun:
     sent = store.submission(entry.run_dir, entry.key)
     if sent is None:
         raise ConfigError(f"`{entry.name}` was never sent: {entry.run_dir}")
-    content = Path(sent.config).read_bytes()
+    content = _frozen(Path(sent.config), entry.name)
     config: DictConfig = pickle.loads(content)
     settings: StudyLauncherConf = settings_of(config)
     return WantedRun(
@@ -127,6 +130,16 @@ def as_it_was(entry: RunEntry, name: str) -> WantedRun:
         profile_dir=Path(settings.profiles_dir).resolve() / resolvers.profile_of(config),
         is_followed=True,
     )
+
+
+def _frozen(config: Path, name: str) -> bytes:
+    try:
+        return config.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"what `{name}` was made with is gone: {config}",
+            hint="put back the study, or run it again",
+        ) from error
 
 
 def check(after: WantedRun) -> None:

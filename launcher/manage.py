@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher import batches, files, nodes, observing, sending, store, ui
+from launcher.errors import StoreError
 from launcher.follow import follow_or_leave
 from launcher.guard import told
 from launcher.lock import locked
@@ -132,6 +133,7 @@ def _again(study: Study, scheduler: Scheduler, keys: set[str] | None) -> Sent:
             for entry in entries
             if found[entry.key].state == "held" and entry.key not in stuck | theirs
         ]
+        _refuse_without_task([*held, *renewed])
         sending.hand_over(
             study.path.absolute(),
             renewed,
@@ -170,6 +172,21 @@ def _stuck(
             if needed in stuck or is_dead:
                 stuck.add(entry.key)
     return stuck
+
+
+def _refuse_without_task(frozen: Iterable[tuple[Path, SubmissionRecord]]) -> None:
+    """Send nothing that could only fail.
+
+    Raises:
+        StoreError: what was frozen for a run is gone.
+    """
+    for _, sent in frozen:
+        for path in (sent.payload, sent.config):
+            if not Path(path).is_file():
+                raise StoreError(
+                    f"`{sent.name}` cannot be sent as it was: `{path}` is gone",
+                    hint="issue the study's command again; or put back the study that sent the run",
+                )
 
 
 def _renewed(entry: RunEntry, sent: SubmissionRecord) -> tuple[Path, SubmissionRecord]:

@@ -143,13 +143,44 @@ def submission(run_dir: Path | str, key: str | None = None) -> SubmissionRecord 
 
 
 def sending(run_dir: Path | str, number: int) -> SubmissionRecord | None:
-    """One sending of a run, with the absolute file of its batch, wherever the study lies now."""
+    """One sending of a run, with absolute files, wherever the study lies now."""
     path = f"{run_dir}/submissions/{number:03d}/submission.json"
     record = find_record(path, SubmissionRecord)
-    if record is None or record.batch is None:
+    if record is None:
+        return None
+    record = _where_it_lies(record, os.path.abspath(run_dir))  # noqa: PTH100 - 10,000 times
+    if record.batch is None:
         return record
     path = os.path.normpath(os.path.join(run_dir, record.batch))  # noqa: PTH118 - 10,000 times
     return record.model_copy(update={"batch": path})
+
+
+def _where_it_lies(record: SubmissionRecord, run_dir: str) -> SubmissionRecord:
+    """The record with the paths that its study has now; they were written where it was sent."""
+    if record.config.startswith(f"{run_dir}/"):
+        return record
+    then = str(Path(record.config).parent.parent.parent)
+    study = str(Path(record.payload).parent.parent) if record.payload else then
+    # A run that others require lies outside of the study that sent it, and did not move with it.
+    root = study if _is_in(then, study) else then
+
+    def moved(path: str) -> str:
+        if not _is_in(path, root):
+            return path
+        return os.path.normpath(f"{run_dir}/{os.path.relpath(path, then)}")
+
+    return record.model_copy(
+        update={
+            "config": moved(record.config),
+            "payload": moved(record.payload),
+            "python_path": [moved(path) for path in record.python_path],
+            "inputs": {label: moved(path) for label, path in record.inputs.items()},
+        }
+    )
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
 
 
 def submissions(run_dir: Path | str) -> list[SubmissionRecord]:

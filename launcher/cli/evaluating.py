@@ -36,7 +36,7 @@ def evaluate(
             f"`{study}` is no study", hint="name it first: launch evaluate STUDY [OVERRIDES]..."
         )
     found = Study(catalog.find_study(study, root)).path.absolute()
-    given = overrides or []
+    switches, given = _told_apart(overrides or [])
     called = name or _name_of(found.name, given)
     extra = [
         f"hydra.launcher.follow.study={_quoted(str(found))}",
@@ -45,7 +45,25 @@ def evaluate(
     ]
     if Study(found).record.scheduler == "slurm" and not _names_launcher(given):
         extra.append("hydra/launcher=slurm")
-    run_program(program, [_TASK, *given], "submit", *extra)
+    run_program(program, [_TASK, *given, *switches], "submit", *extra)
+
+
+def _told_apart(overrides: list[str]) -> tuple[list[str], list[str]]:
+    """The switches of the command, as the launcher's own keys, and what is asked of the runs.
+
+    Under a program's short keys for them, switches would be overrides of each run.
+    """
+    from launcher.compose import override_key  # imports Hydra, as no other command needs to
+    from launcher.settings import SWITCHES
+
+    switches, asked = [], []
+    for override in overrides:
+        name = override_key(override).removeprefix("hydra.launcher.")
+        if name in SWITCHES:
+            switches.append(f"hydra.launcher.{name}={override.partition('=')[2]}")
+        else:
+            asked.append(override)
+    return switches, asked
 
 
 def _name_of(study: str, given: list[str]) -> str:

@@ -143,6 +143,58 @@ def test_the_same_command_again_evaluates_nothing_twice(project: Path) -> None:
     assert lives(project) == count
 
 
+def test_a_dry_run_plans_the_study_that_the_same_command_sends(project: Path) -> None:
+    planned = evaluate(project, "first", "scale=3", "dry_run=true")
+    assert planned.returncode == 0, planned.stderr
+    assert not list((project / "outputs").glob("first-evaluate-*"))
+    assert evaluate(project, "first", "scale=3", "yes=true").returncode == 0
+    (study,) = (project / "outputs").glob("first-evaluate-*")
+    assert study.name in planned.stdout
+    assert "dry_run" not in planned.stdout
+    (overrides,) = {
+        tuple(o for o in entry["overrides"] if not o.startswith("x="))
+        for entry in json.loads((study / "study.json").read_text())["runs"]
+    }
+    assert overrides == ("fail=2", "task=evaluate", "scale=3")
+
+
+def test_a_moved_study_is_evaluated_and_its_failed_runs_are_sent_again(project: Path) -> None:
+    assert run("train.py", "x=4,5", "fail=5", "hydra.launcher.study=new", cwd=project).returncode
+    before = project / "outputs" / "new"
+    moved = before.rename(project / "outputs" / "moved")
+    done = evaluate(project, "moved", "scale=3", "--name", "second")
+    assert done.returncode == 0, done.stderr
+    assert outcomes(project / "outputs" / "second") == {"x=4": 190}
+    again = run("-c", LAUNCH, "retry", "moved", "--failed", cwd=project)
+    assert again.returncode == 1
+    failed = [life for path in moved.glob("*/attempts") for life in store.attempts(path.parent)]
+    assert [life.error for life in failed if life.attempt == "002-000"] == [
+        "ValueError: it diverged"
+    ]
+    assert not before.exists()
+
+
+def test_a_failed_run_whose_task_is_gone_is_not_sent_again(project: Path) -> None:
+    assert run("train.py", "x=5", "fail=5", "hydra.launcher.study=new", cwd=project).returncode
+    shutil.rmtree(project / "outputs" / "new" / "payload")
+    count = lives(project)
+    again = run("-c", LAUNCH, "retry", "new", "--failed", cwd=project)
+    assert again.returncode == 2
+    assert "cannot be sent as it was" in again.stderr
+    assert "Traceback" not in again.stderr
+    assert lives(project) == count
+
+
+def test_a_run_whose_frozen_config_is_gone_is_not_followed(project: Path) -> None:
+    assert run("train.py", "x=4", "hydra.launcher.study=new", cwd=project).returncode == 0
+    for path in (project / "outputs" / "new").glob("*/submissions/001/config.pkl"):
+        path.unlink()
+    done = evaluate(project, "new")
+    assert done.returncode == 2
+    assert "was made with is gone" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_training_reads_cannot_be_changed_afterwards(project: Path) -> None:
     done = evaluate(project, "first", "rate=0.9")
     assert done.returncode == 2

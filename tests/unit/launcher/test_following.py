@@ -81,3 +81,10 @@ def test_overrides_of_the_command_take_the_place_of_the_runs_own() -> None:
     given = ["task=evaluate", "scoring=plain", "x=2"]
     found = overrides_after(Followed(entry=entry, inputs={}), given)
     assert found == ["backbone=ijepa", "data.fraction=0.1", *given]
+
+
+def test_switches_of_the_command_that_sent_a_run_are_not_followed() -> None:
+    overrides = ["force=true", "backbone=ijepa", "++failed=retry", "show_script=true"]
+    entry = RunEntry(key="k", name="n", overrides=overrides, run_dir="k")
+    found = overrides_after(Followed(entry=entry, inputs={}), ["scoring=plain"])
+    assert found == ["backbone=ijepa", "scoring=plain"]

@@ -118,3 +118,36 @@ def test_what_is_set_aside_never_replaces_what_was(tmp_path: Path) -> None:
         files.set_aside(tmp_path / "resume")
     assert (tmp_path / "resume.1" / "word").read_text() == "first"
     assert (tmp_path / "resume.2" / "word").read_text() == "second"
+
+
+def test_a_study_that_was_moved_finds_its_frozen_files(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    outside = str(tmp_path / "prerequisites" / "r")
+    sent = submission(
+        payload=str(study / "payload" / "p.pkl"),
+        config=str(study / "k" / "submissions" / "001" / "config.pkl"),
+        python_path=[str(study / "code" / "c0de" / "src")],
+        inputs={"ours": str(study / "other"), "theirs": outside},
+    )
+    store.write_submission(study / "k", sent)
+    moved = study.rename(tmp_path / "moved")
+    found = store.submission(moved / "k")
+    assert found is not None
+    assert found.payload == str(moved / "payload" / "p.pkl")
+    assert found.config == str(moved / "k" / "submissions" / "001" / "config.pkl")
+    assert found.python_path == [str(moved / "code" / "c0de" / "src")]
+    assert found.inputs == {"ours": str(moved / "other"), "theirs": outside}
+
+
+def test_a_required_run_keeps_the_task_of_the_study_that_sent_it(tmp_path: Path) -> None:
+    folder = tmp_path / "prerequisites" / "k"
+    sent = submission(
+        payload=str(tmp_path / "study" / "payload" / "p.pkl"),
+        config=str(folder / "submissions" / "001" / "config.pkl"),
+    )
+    store.write_submission(folder, sent)
+    moved = folder.parent.rename(tmp_path / "shared") / "k"
+    found = store.submission(moved)
+    assert found is not None
+    assert found.config == str(moved / "submissions" / "001" / "config.pkl")
+    assert found.payload == sent.payload
