@@ -131,9 +131,10 @@ class Attempt:
             raise
         with editable(config):
             config.hydra.job.id = world.job_id
-            # Its study may have been moved since it was frozen.
-            config.hydra.sweep.dir = str(context.run_dir.parent)
-            config.hydra.sweep.subdir = context.run_dir.name
+            sweep = config.hydra.sweep
+            if Path(sweep.dir, sweep.subdir).resolve() != context.run_dir.resolve():
+                # Its study was moved since it was frozen.
+                sweep.dir, sweep.subdir = str(context.run_dir.parent), context.run_dir.name
             if sent is not None:
                 for key, value in store.adjustments(self.run_dir, sent).config.items():
                     log.warning("%s=%s, because of how an earlier attempt ended", key, value)
