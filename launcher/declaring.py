@@ -78,10 +78,16 @@ def declare(
     overrides: list[str],
     unwanted: Sequence[RunEntry] = (),
 ) -> None:
-    """Write the study's record."""
+    """Write the study's record; when the study was created stays as an earlier command wrote it.
+
+    Raises:
+        StoreError: the record that is there is damaged.
+    """
+    path = study_dir / "study.json"
+    earlier = store.find_record(path, StudyRecord)
     record = StudyRecord(
         study_id=study_dir.name,
-        created=files.now(),
+        created=files.now() if earlier is None else earlier.created,
         command=sys.argv,
         overrides=overrides,
         runs=[_declared(entry, study_dir) for entry in declared.runs],
@@ -94,7 +100,7 @@ def declare(
         scheduler=scheduler,
         environment=settings.cluster.environment,
     )
-    store.write_record(study_dir / "study.json", record)
+    store.write_record(path, record)
 
 
 def _declared(entry: RunEntry, study_dir: Path) -> RunEntry:

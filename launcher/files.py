@@ -24,6 +24,11 @@ def seconds_since(stamp: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()
 
 
+def seconds_between(start: str, end: str) -> float:
+    """Seconds from one ISO 8601 stamp to another."""
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
     """Turn what a disk can answer (read-only, full, quota) into one message about `path`."""

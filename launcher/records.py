@@ -67,6 +67,7 @@ class StudyRecord(Record):
 
     study_id: str
     created: str
+    """When it was first issued; all else is of the latest command."""
     command: list[str]
     overrides: list[str]
     runs: list[RunEntry]

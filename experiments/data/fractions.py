@@ -53,12 +53,27 @@ def label_fraction(
             hint=f"take a fraction in (0, 1] and data with training {unit}s",
         )
     order = balanced_order(strata, subset_seed)
-    # Rounded first: 0.1 * 30 is 3.0000000000000004, whose ceiling would be 4.
-    chosen = order[: math.ceil(round(fraction * len(order), 6))]
+    chosen = order[: _count(fraction, len(order))]
     if not allow_empty:
         _refuse_lost_cities(strata, order, len(chosen), fraction, unit)
     empty = set(strata.values()) - {strata[name] for name in chosen}
     return Labelled(tuple(sorted(chosen)), tuple(sorted(empty)))
+
+
+def _count(fraction: float, total: int) -> int:
+    """Return how many of `total` units a fraction takes."""
+    # Rounded first: 0.1 * 30 is 3.0000000000000004, whose ceiling would be 4.
+    return math.ceil(round(fraction * total, 6))
+
+
+def _least_fraction(count: int, total: int) -> float:
+    """Return the smallest fraction that takes `count`, with enough digits to tell units apart."""
+    steps = int(10 ** max(3, len(str(total))))
+    # From the fraction of one unit less: a part of a unit already takes the whole of it.
+    step = steps * (count - 1) // total
+    while _count(step / steps, total) < count:
+        step += 1
+    return step / steps
 
 
 def _refuse_lost_cities(
@@ -69,12 +84,11 @@ def _refuse_lost_cities(
         first.setdefault(_city(strata[name]), place)
     lost = sorted(city for city, place in first.items() if place >= count)
     if lost:
-        # Rounded up at the third digit, so that the fraction that is named is large enough.
-        least = math.ceil(1000 * (max(first.values()) + 1) / len(order)) / 1000
+        least = _least_fraction(max(first.values()) + 1, len(order))
         raise ConfigError(
             f"`data.fraction={fraction}` takes {count} of {len(order)} training {unit}s and leaves"
             f" none in {', '.join(f'`{city}`' for city in lost)}",
-            hint=f"the smallest fraction with all {len(first)} cities is data.fraction={least:g};"
+            hint=f"the smallest fraction with all {len(first)} cities is data.fraction={least};"
             " data.allow_empty_strata=true accepts this one",
         )
 

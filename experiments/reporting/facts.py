@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from launcher import store
+from launcher.files import seconds_between
 from launcher.states import RunStatus
 from launcher.studies import Study
 from launcher.tracking import links
@@ -148,18 +148,10 @@ def _version(status: RunStatus) -> str:
 
 
 def _minutes(status: RunStatus) -> str:
-    """Time of the attempts of the latest sending, from the start of the first [min]."""
-    lives = store.attempts(Path(status.run_dir), _latest(status))
-    if not lives or lives[-1].ended is None:
+    """Time of all attempts [min], those of earlier sendings too; a killed one left no end."""
+    if status.ended is None:
         return ""
-    spent = sum(
-        (datetime.fromisoformat(life.ended) - datetime.fromisoformat(life.started)).total_seconds()
-        for life in lives
-        if life.ended is not None
-    )
-    return f"{spent / 60:.1f}"
-
-
-def _latest(status: RunStatus) -> int:
-    numbers = store.submission_numbers(Path(status.run_dir))
-    return numbers[-1] if numbers else 0
+    lives = store.attempts(Path(status.run_dir), key=status.key)
+    spent = [seconds_between(life.started, life.ended) for life in lives if life.ended is not None]
+    at_least = "≥ " if len(spent) < len(lives) else ""
+    return f"{at_least}{sum(spent) / 60:.1f}"

@@ -11,8 +11,8 @@ from experiments.reporting.analysis import Analysis, Groups
 from experiments.reporting.drawings import Drawing
 from experiments.reporting.facts import Facts
 from experiments.reporting.points import points_svg, scale_of
-from experiments.reporting.scores import BASELINE_NAME, StudyScores
-from experiments.statistics import Cell, Comparison, Summary, measure, sentence
+from experiments.reporting.scores import StudyScores
+from experiments.statistics import Comparison, Summary, measure, sentence
 from experiments.statistics.sentences import p_text
 
 PAGE_METRICS = ("pdms", "ade_m")
@@ -123,7 +123,7 @@ def _main_rows(page: Page) -> list[dict[str, Any]]:
             {
                 "arm": cell.arm,
                 "is_first": not rows or rows[-1]["arm"] != cell.arm,
-                "fraction": _fraction(cell),
+                "fraction": cell.share,
                 "is_control": cell.arm in page.study.controls,
                 "summary": summary,
                 "mean": _mean(summary),
@@ -153,13 +153,6 @@ def _limits(page: Page) -> list[str]:
 def _essentials(analysis: Analysis) -> list[str]:
     """What stands beside the main metric; the rest has a table of its own."""
     return [name for name in _BESIDE if name in analysis.metrics[1:]]
-
-
-def _fraction(cell: Cell) -> str:
-    """Label fraction, where it means something: constant velocity learns from nothing."""
-    if cell.arm == BASELINE_NAME:
-        return ""
-    return f"{100 * cell.fraction:g} %"
 
 
 def _mean(summary: Summary) -> str:

@@ -19,12 +19,20 @@ from experiments.report import (
     arm_of,
     refuse_mixed,
 )
-from experiments.statistics import AlignedScores, Cell, Run, TokenScores, align, load
+from experiments.statistics import (
+    CONSTANT_VELOCITY,
+    AlignedScores,
+    Cell,
+    Run,
+    TokenScores,
+    align,
+    load,
+)
 from launcher.errors import ConfigError, nearest
 from launcher.studies import RunResult
 
 PLANNER = "planner"
-BASELINE_NAME = BASELINE.replace("_", " ")
+BASELINE_NAME = CONSTANT_VELOCITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,10 @@ from experiments.statistics.resampling import Bootstrap, Interval
 from experiments.statistics.sentences import sentence
 from experiments.statistics.storage import load, save
 from experiments.statistics.summaries import Summary, summarise
-from experiments.statistics.table import Cell, Run, TokenScores
+from experiments.statistics.table import CONSTANT_VELOCITY, Cell, Run, TokenScores
 
 __all__ = [
+    "CONSTANT_VELOCITY",
     "MEASURES",
     "AlignedScores",
     "Bootstrap",

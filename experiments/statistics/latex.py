@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.statistics.aligning import AlignedScores
 from experiments.statistics.comparing import compare, holm
@@ -69,10 +69,10 @@ def latex_table(
         for metric in metrics
     }
     bold = {metric: not_beaten(scores, cells, metric, bootstrap) for metric in metrics}
-    several = len({cell.fraction for cell in cells}) > 1
+    several = len({cell.fraction for cell in cells if cell.learns}) > 1
     rows = []
     for cell in cells:
-        name = f"{cell.arm} ({100 * cell.fraction:g} %)" if several else cell.arm
+        name = f"{cell.arm} ({cell.share})" if several and cell.share else cell.arm
         shown = [_entry(summaries[cell, metric], cell in bold[metric]) for metric in metrics]
         rows.append(" & ".join([escape(name), *shown]) + r" \\")
     return _TABLE.format(
@@ -113,15 +113,22 @@ def _heading(metric: str) -> str:
     return f"{escape(shown.label + unit)} {arrow}"
 
 
+def _spread(summaries: Iterable[Summary]) -> str:
+    """What stands before and after a +-, and over how many seeds; no more than the table shows."""
+    numbers = sorted({len(one.seeds) for one in summaries if one.cell.learns})
+    spread = [number for number in numbers if number > 1]
+    if not spread:
+        return "mean of 1 seed" if numbers else "mean"
+    alone = "; without +- 1 seed" if 1 in numbers else ""
+    return f"mean +- sample standard deviation over {' or '.join(map(str, spread))} seeds{alone}"
+
+
 def _note(
     scores: AlignedScores, summaries: Mapping[tuple[Cell, str], Summary], bootstrap: Bootstrap
 ) -> str:
-    numbers = sorted({len(summary.seeds) for summary in summaries.values()})
-    seeds = " or ".join(map(str, numbers))
     found = next(iter(summaries.values()))
     parts = [
-        f"mean +- sample standard deviation over {seeds} seeds, {found.num_tokens} tokens of"
-        f" {found.num_logs} logs",
+        f"{_spread(summaries.values())}, {found.num_tokens} tokens of {found.num_logs} logs",
         f"bold: not distinguishable from the best (paired bootstrap clustered by log, Holm,"
         f" {100 * (1 - bootstrap.confidence):g} %)",
         f"scorer {scores.scorer}, metric version {scores.metric_version}",

@@ -58,8 +58,4 @@ def _names(a: Cell, b: Cell) -> tuple[str, str]:
     """Names of two cells; the fraction is told where it differs."""
     if a.fraction == b.fraction:
         return a.arm, b.arm
-    return _with_fraction(a), _with_fraction(b)
-
-
-def _with_fraction(cell: Cell) -> str:
-    return f"{cell.arm} at {100 * cell.fraction:g} % of the labels"
+    return a.in_words, b.in_words

@@ -53,7 +53,7 @@ class Summary:
         )
         note = f" ({self.note})" if self.note else ""
         return (
-            f"{self.cell.arm} at {100 * self.cell.fraction:g} % of the labels has {shown.label}"
+            f"{self.cell.in_words} has {shown.label}"
             f" {shown.text(self.mean)}{spread} {shown.unit} ({ends}, {seeds},"
             f" {self.num_logs} logs, {self.num_tokens} tokens){note}"
         )

@@ -15,12 +15,31 @@ from experiments.settings.constants import COMMANDS
 Floats = NDArray[np.float64]
 
 
+CONSTANT_VELOCITY = "constant velocity"
+"""The arm that learns from no labels and has no seeds."""
+
+
 class Cell(NamedTuple):
     """Runs that differ in nothing but the seed."""
 
     arm: str
     fraction: float
     """Share of the training labels, in (0, 1]."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether labels and seeds mean something to it."""
+        return self.arm != CONSTANT_VELOCITY
+
+    @property
+    def share(self) -> str:
+        """The label fraction, as `25 %`; empty for what learns from none."""
+        return f"{100 * self.fraction:g} %" if self.learns else ""
+
+    @property
+    def in_words(self) -> str:
+        """The arm, with its label fraction where it has one."""
+        return f"{self.arm} at {self.share} of the labels" if self.learns else self.arm
 
 
 class Run(NamedTuple):

@@ -146,14 +146,10 @@ def _save(
 
 
 def _say_how_to_use(target: Target) -> None:
-    path, word = target.path, target.path.stem
-    if target.package is None:
-        ui.say(f"use it: hydra/launcher=slurm cluster={word}")
-        return
-    folder = path.absolute().parent
-    if folder.name != "cluster":
-        ui.say(f"move it into a folder `cluster` of your configs, as cluster/{path.name}")
-    ui.say(f"use it: hydra/launcher=slurm +cluster={word}")
+    if (place := target.misplaced()) is not None:
+        ui.say(f"no config finds it there: move it into {place}")
+    mark = "" if target.package is None else "+"
+    ui.say(f"use it: hydra/launcher=slurm {mark}cluster={target.path.stem}")
 
 
 def _asker() -> questions.Ask | None:

@@ -91,24 +91,38 @@ def results(
 ) -> None:
     """Show what the finished runs of a study returned; rewrite its tables and figures."""
     picked = pick(words, study, root)
-    found = picked.study.results()
-    if picked.words:
-        keys = {row.key for _, row in picked_status(picked, picked.study.status())}
-        found = [result for result in found if result.key in keys]
-    rows = [result.row() for result in found]
+    meant = _meant(picked)
+    rows = [result.row() for result in picked.study.results() if result.key in meant]
     if as_json:
         print_json(rows)
         return
     if not rows:
-        name = picked.study.path.name
-        raise LauncherError(f"no run of study `{name}` is finished yet", hint="see `launch status`")
+        name, which = picked.study.path.name, "selected run" if picked.words else "run"
+        raise LauncherError(
+            f"no {which} of study `{name}` is finished yet", hint="see `launch status`"
+        )
     if as_csv:
         _print_csv(rows)
     elif picked.words:
         ui.show(ui.rows_table(rows))
     else:
         report(picked.study)
-    ui.say(f"{len(rows)} of {len(picked.study.record.runs)} runs are finished")
+    ui.say(_finished(len(rows), len(meant), len(picked.study.record.runs)))
+
+
+def _meant(picked: Picked) -> set[str]:
+    """Keys of the runs of the study that the words pick; without words all."""
+    declared = {entry.key for entry in picked.study.record.runs}
+    if not picked.words:
+        return declared
+    # A status has the required runs too, which are no part of the results.
+    return declared & {row.key for _, row in picked_status(picked, picked.study.status())}
+
+
+def _finished(finished: int, selected: int, total: int) -> str:
+    if selected == total:
+        return f"{finished} of {total} runs are finished"
+    return f"{selected} of {total} runs selected, {finished} of them finished"
 
 
 def _print_csv(rows: Sequence[dict[str, object]]) -> None:

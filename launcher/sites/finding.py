@@ -52,6 +52,16 @@ class Target:
             package = writing.package_of(before or "") or (None if is_ours else ELSEWHERE)
         return cls(path=path, package=package, before=before)
 
+    def misplaced(self) -> str | None:
+        """Where it has to lie to be a choice of the group `cluster`; None if it lies there."""
+        folder = self.path.absolute().parent
+        if self.package is None:
+            is_found = folder.resolve() == GROUP.resolve()
+            return None if is_found else f"`{GROUP}`, as {GROUP}/{self.path.name}"
+        if folder.name == "cluster":
+            return None
+        return f"a folder `cluster` of your configs, as cluster/{self.path.name}"
+
     @property
     def account(self) -> str | None:
         """The account that the file has chosen for its partitions."""

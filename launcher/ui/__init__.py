@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launcher import identity
-from launcher.files import seconds_since
+from launcher.files import seconds_between, seconds_since
 from launcher.states import RunStatus
 
 if TYPE_CHECKING:
@@ -281,14 +281,13 @@ def elapsed(status: RunStatus) -> str:
     """Time since the attempt started, or what it took."""
     if status.started is None:
         return ""
-    seconds = seconds_since(status.started)
-    if status.ended is not None:
-        seconds -= seconds_since(status.ended)
-    return _hms(seconds)
+    if status.ended is None:
+        return _hms(seconds_since(status.started))
+    return _hms(seconds_between(status.started, status.ended))
 
 
 def _hms(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
+    hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 

@@ -76,6 +76,25 @@ def test_results_come_as_table_csv_and_json(finished: Path) -> None:
     assert len(json.loads(launch(finished, "results", "--json", "x=3").stdout)) == 2
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("x=3", "2 of 6 runs selected, 2 of them finished"),
+        ("x=2", "2 of 6 runs selected, 1 of them finished"),
+    ],
+)
+def test_runs_that_were_not_asked_for_are_not_called_unfinished(
+    finished: Path, word: str, said: str
+) -> None:
+    assert said in launch(finished, "results", word).stderr
+
+
+def test_selected_runs_without_a_result_are_not_taken_for_the_study(finished: Path) -> None:
+    refused = launch(finished, "results", "state=failed")
+    assert refused.returncode == 2
+    assert "no selected run of study `sweep` is finished yet" in refused.stderr
+
+
 def test_logs_and_show_of_a_failed_run_end_with_its_traceback(finished: Path) -> None:
     assert "ValueError: x is 2" in launch(finished, "logs", "state=failed").stdout
     shown = launch(finished, "show", "x=2 fail=2")

@@ -32,8 +32,17 @@ MOST_LINES = 5
 
 @pytest.fixture(scope="module")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study")
-    sweep = ("backbone=transfuser,blind", "data.fraction=0.5,1.0", "trainer.max_steps=12")
+    return trained(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def study_without_pdm_score(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("plain"), "scoring=plain")
+
+
+def trained(folder: Path, *more: str) -> Path:
+    """A study of four runs, in a folder of its own."""
+    sweep = ("backbone=transfuser,blind", "data.fraction=0.5,1.0", "trainer.max_steps=12", *more)
     paths = (f"paths.data_dir={folder}/data", f"paths.output_dir={folder}/outputs")
     no_report = "hydra.launcher.page=null"
     done = train("-m", *sweep, *SMALL_WORLD, *paths, no_report, cwd=folder, timeout_s=TIMEOUT_S)
@@ -72,6 +81,26 @@ def test_a_notebook_runs_from_top_to_bottom(
     shown = [bool(cell.outputs) for cell in committed]
     ran = [bool(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
     assert shown == ran
+
+
+@pytest.mark.parametrize("name", ["02_results_and_statistics", "03_trajectories"])
+def test_scores_without_a_pdm_score_are_told_in_their_own_unit(
+    name: str, study_without_pdm_score: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY", str(study_without_pdm_score))
+    notebook = read(name)
+    NotebookClient(
+        notebook, timeout=TIMEOUT_S, resources={"metadata": {"path": str(FOLDER)}}
+    ).execute()
+    shown = "".join(
+        output.get("text", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
+    assert "PDMS" not in shown
+    assert "points" not in shown
+    assert "ADE" in shown
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -118,6 +118,23 @@ def test_a_city_that_would_vanish_is_refused_with_the_smallest_legal_fraction() 
         label_fraction(logs, least - 1 / len(logs), 0)
 
 
+@pytest.mark.parametrize(
+    ("count", "digits"), [(1, 3), (20, 3), (64, 3), (998, 3), (1000, 4), (20000, 5)]
+)
+def test_the_fraction_that_is_named_is_legal_and_one_digit_less_is_not(
+    count: int, digits: int
+) -> None:
+    logs = {f"log-{n}": f"{'rare' if n == 7 else 'common'}/straight" for n in range(count)}
+    logs["far"] = "far/straight"
+    with pytest.raises(ConfigError, match="smallest") as caught:
+        label_fraction(logs, 1e-9, 0)
+    least = float(str(caught.value).split("data.fraction=")[2].split(";")[0])
+    assert least == round(least, digits)
+    label_fraction(logs, least, 0)
+    with pytest.raises(ConfigError, match=r"leaves none|not at least one"):
+        label_fraction(logs, least - 10**-digits, 0)
+
+
 def test_what_is_accepted_empty_is_reported() -> None:
     logs = {f"log-{n}": f"{'rare' if n == 7 else 'common'}/straight" for n in range(20)}
     assert label_fraction(logs, 0.1, 0, allow_empty=True).empty == ("rare/straight",)

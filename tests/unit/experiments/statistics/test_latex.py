@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.statistics import AlignedScores, Bootstrap, Cell, latex_table
+from experiments.statistics import CONSTANT_VELOCITY, AlignedScores, Bootstrap, Cell, latex_table
 from experiments.statistics.latex import escape
 from tests.unit.experiments.statistics.tables import cells
 
@@ -56,6 +56,26 @@ def test_one_seed_has_no_deviation_and_fractions_are_told_apart() -> None:
     table = latex_table(scores, scores.cells, ["pdms"], bootstrap=FAST)
     assert r"a (10 \%) & $50.0$ \\" in table
     assert r"a (100 \%) & $\mathbf{70.0}$ \\" in table
+    assert "% mean of 1 seed, 8 tokens" in table
+    assert "deviation" not in table
+
+
+def test_what_learns_from_no_labels_has_no_fraction_and_counts_no_seeds() -> None:
+    still = Cell(CONSTANT_VELOCITY, 1.0)
+    rows = {Cell("a", f): np.full((2, 8), f) for f in (0.1, 0.5)} | {still: np.full((1, 8), 0.2)}
+    scores = cells(rows)
+    table = latex_table(scores, [*rows], ["pdms"], bootstrap=FAST)
+    assert r"constant velocity & $20.0$ \\" in table
+    assert r"a (10 \%) &" in table
+    assert "deviation over 2 seeds, 8 tokens" in table
+    alone = latex_table(scores, [Cell("a", 0.5), still], ["pdms"], bootstrap=FAST)
+    assert r"a & $" in alone
+
+
+def test_a_mean_of_one_seed_beside_those_of_several_is_told() -> None:
+    scores = cells({BEST: np.full((3, 8), 0.5), FAR: np.full((1, 8), 0.2)})
+    table = latex_table(scores, [BEST, FAR], ["pdms"], bootstrap=FAST)
+    assert "deviation over 3 seeds; without +- 1 seed, 8 tokens" in table
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")

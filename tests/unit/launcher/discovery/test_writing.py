@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launcher.cli.cluster import _say_how_to_use
 from launcher.errors import ConfigError
 from launcher.settings import ClusterConfig
 from launcher.sites import loading, writing
@@ -138,6 +139,45 @@ def test_the_package_of_a_file_stays(tmp_path: Path) -> None:
     target.save(found(), force=False, answers={})
     assert path.read_text().startswith("# @package hydra.launcher.cluster\n")
     assert Target.of(path, None).package == "hydra.launcher.cluster"
+
+
+@pytest.mark.parametrize(
+    ("file", "package", "place"),
+    [
+        ("conf/cluster/here.yaml", None, None),
+        ("here.yaml", None, "`conf/cluster`, as conf/cluster/here.yaml"),
+        ("other/cluster/here.yaml", None, "`conf/cluster`, as conf/cluster/here.yaml"),
+        ("other/cluster/here.yaml", "hydra.launcher.cluster", None),
+        (
+            "here.yaml",
+            "hydra.launcher.cluster",
+            "a folder `cluster` of your configs, as cluster/here.yaml",
+        ),
+    ],
+)
+def test_a_profile_that_no_config_would_find_is_told_where_to_lie(
+    file: str,
+    package: str | None,
+    place: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "conf" / "cluster").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(file), tmp_path / file):
+        assert Target.of(path, package).misplaced() == place
+
+
+def test_how_to_use_a_profile_begins_with_where_it_has_to_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf" / "cluster").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    _say_how_to_use(Target.of(Path("here.yaml"), None))
+    _say_how_to_use(Target.of(Path("conf/cluster/here.yaml"), None))
+    use = "use it: hydra/launcher=slurm cluster=here"
+    moved = "no config finds it there: move it into `conf/cluster`, as conf/cluster/here.yaml"
+    assert capsys.readouterr().err.splitlines() == [moved, use, use]
 
 
 def test_force_drops_what_was_changed_by_hand(tmp_path: Path) -> None:
