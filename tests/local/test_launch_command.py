@@ -154,6 +154,8 @@ def test_a_run_that_another_scheduler_has_is_not_started_here(project: Path) -> 
         (["cancel", "0", "--all"], "not both"),
         (["cancel", "--all"], "none of these runs is on its way"),
         (["retry"], "say which runs, or `--failed`"),
+        (["report", "nope"], "no study `nope` in `outputs`"),
+        (["dashboard", "nope", "--offline"], "no study `nope` in `outputs`"),
         (["list", "--root", "nowhere"], "no study in `nowhere`"),
     ],
 )
