@@ -53,7 +53,6 @@ class StudyLauncherBase(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra gives before `launch`."""
-        uncaught.done()
         self.config = config
         self.hydra_context = hydra_context
         self.task_function = task_function
@@ -67,6 +66,7 @@ class StudyLauncherBase(Launcher):
         from launcher import messages
         from launcher.errors import LauncherError
 
+        uncaught.done()  # not in `setup`: Hydra makes the sweep's folder after it
         try:
             return self._compose_and_launch(job_overrides, initial_job_idx)
         except LauncherError as error:

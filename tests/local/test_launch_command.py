@@ -13,7 +13,7 @@ import pytest
 
 import launcher as api
 from launcher.errors import LauncherError, RunsFailedError
-from tests.programs import PLAIN_PROJECT, run, wait_for_file
+from tests.programs import PLAIN_PROJECT, REPOSITORY, run, wait_for_file
 
 pytestmark = pytest.mark.local
 
@@ -181,6 +181,24 @@ def test_a_program_with_hydras_own_launcher_is_told_which_one_is_needed(
     ]
     well = launch(project, command, "--program", "app.py", "hydra/launcher=local", "x=1")
     assert well.returncode == 0, well.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (["plan"], "app.py"),
+        (["doctor"], REPOSITORY / "train.py"),
+        (["evaluate", "sweep"], REPOSITORY / "train.py"),
+    ],
+)
+def test_an_output_folder_that_cannot_be_written_gets_one_message(
+    finished: Path, command: list[str], program: str | Path
+) -> None:
+    place = ("hydra/launcher=local", "hydra.sweep.dir=/proc/nowhere")
+    done = launch(finished, *command, *place, "--program", str(program))
+    assert done.returncode == 2, done.stderr
+    assert "error: cannot write `/proc/nowhere`" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_doctor_takes_the_removal_of_a_key_for_an_override(project: Path) -> None:
