@@ -116,6 +116,8 @@ class StudyLauncherBase(Launcher):
 
         assert self.config is not None
         assert self.hydra_context is not None
+        if not job_overrides:
+            self._refuse_empty_sweep()
         snapshot.current.cache_clear()
         composer = Composer(self.hydra_context, self.config, self._chooser())
         follow: Any = OmegaConf.to_object(self.config.hydra.launcher.follow)
@@ -127,6 +129,16 @@ class StudyLauncherBase(Launcher):
             wanted = following.runs(composer, follow, job_overrides)
         HydraConfig.instance().set_config(self.config)
         return self._launch(composer, wanted)
+
+    def _refuse_empty_sweep(self) -> None:
+        from launcher.sweeping import refuse_empty
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        swept = self.config.hydra.sweeper.get("params") or {}
+        overrides = [f"{key}={value}" for key, value in swept.items()]
+        overrides.extend(self.config.hydra.overrides.task)
+        refuse_empty(self.hydra_context.config_loader, overrides)
 
     def _launch(self, composer: Composer, wanted: list[WantedRun]) -> Sequence[JobReturn]:
         from launcher import ui
