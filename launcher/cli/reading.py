@@ -165,7 +165,8 @@ def doctor(
         )
         raise typer.Exit(code)
     if study is None and _are_overrides(listed):
-        run_program(program, listed, "doctor")
+        extra = ["hydra.launcher.as_json=true"] if as_json else []
+        run_program(program, listed, "doctor", *extra)
     else:
         _explain_run(words, study, root, as_json=as_json)
 

@@ -206,6 +206,16 @@ def test_the_doctor_takes_the_removal_of_a_key_for_an_override(project: Path) ->
     assert "checks of 1 run" in shown.stdout + shown.stderr, shown.stderr
 
 
+def test_the_checks_of_a_submission_come_as_json(project: Path) -> None:
+    overrides = ("x=1,2", "hydra/launcher=local", "--program", "app.py")
+    done = launch(project, "doctor", *overrides, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["runs"] == 2
+    levels = {finding["check"]: finding["level"] for finding in answer["findings"]}
+    assert levels["output_folder"] == levels["importable"] == "ok"
+
+
 def test_a_damaged_record_is_shown_as_such_and_never_acted_on(project: Path) -> None:
     damaged = project / "outputs" / "sweep" / "1" / "attempts" / "001-000.json"
     damaged.write_text(damaged.read_text()[:50])
