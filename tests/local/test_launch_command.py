@@ -149,6 +149,8 @@ def test_a_run_that_another_scheduler_has_is_not_started_here(project: Path) -> 
         (["status", "state=done"], "values of `state`:"),
         (["logs", "x=1"], "one run is meant, `x=1` picks 2"),
         (["logs", "fail=7 x=1"], "no run"),
+        (["logs", "0", "--rank", "3"], "`x=1 fail=2` has only rank 0"),
+        (["logs", "0", "--rank", "-1"], "ranks count from 0"),
         (["show", "x=1"], "one run is meant"),
         (["cancel"], "say which runs, or `--all`"),
         (["cancel", "0", "--all"], "not both"),
