@@ -58,6 +58,7 @@ def main(
 
 
 def _exit_code(program: Callable[[], Any]) -> int:
+    messages.print_anything()
     with _full_errors(), shared_store():
         try:
             program()

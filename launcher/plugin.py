@@ -53,6 +53,9 @@ class StudyLauncherBase(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra gives before `launch`."""
+        from launcher import messages
+
+        messages.print_anything()  # a program of plain `hydra.main` did not
         self.config = config
         self.hydra_context = hydra_context
         self.task_function = task_function

@@ -61,6 +61,20 @@ def test_runs_are_picked_by_index_range_name_and_filter(
     assert names(launch(finished, "status", "--json", *words)) == expected
 
 
+def test_a_terminal_that_lacks_letters_is_no_error(finished: Path) -> None:
+    plain = {"PYTHONIOENCODING": "ascii"}
+    sweep = ("hydra/launcher=local", "hydra.sweep.dir=outputs/other", "hydra.launcher.dry_run=true")
+    launch_path = Path(sys.executable).with_name("launch")
+    for arguments in (
+        (launch_path, "status"),
+        ("app.py", "-m", *sweep, "x=1,2"),
+        (REPOSITORY / "train.py", "dry_run=true"),
+    ):
+        done = run(*arguments, cwd=finished, env=plain)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_study_that_was_copied_elsewhere_is_read_where_it_is(project: Path) -> None:
     rows = json.loads(launch(project, "status", "--json").stdout)
     assert {Path(row["run_dir"]).is_relative_to(project) for row in rows} == {True}
