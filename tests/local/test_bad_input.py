@@ -36,6 +36,8 @@ pytestmark = pytest.mark.local
         ("task=pretrain", "has no objective for `backbone=transfuser`"),
         ("backbone=ijepa,", "`backbone=ijepa,`"),
         ("nonsense", "nonsense"),
+        ("paths.output_dir=", "`paths.output_dir=` is empty"),
+        ("paths.output_dir=' '", "`paths.output_dir=` is empty"),
         ("paths.output_dir=/proc/nowhere", "cannot write `/proc/nowhere`"),
     ],
 )
