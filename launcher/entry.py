@@ -58,24 +58,22 @@ def main(
 
 
 def _exit_code(program: Callable[[], Any]) -> int:
+    messages.print_anything()
     with _full_errors(), shared_store():
         try:
             program()
             sys.stdout.flush()
-        except LauncherError as error:
-            return messages.show(error)
-        except (HydraException, OmegaConfBaseException) as error:
-            return messages.show(explain(error))
         except BrokenPipeError:
             if not _is_reader_gone():
                 raise
             return _leave_quietly()
-        except OSError as error:
-            if not _is_hydras_own(error):
-                raise
-            return messages.show(_unwritable(error))
         except KeyboardInterrupt:
             return 130
+        except Exception as error:
+            explanation = explained(error)
+            if explanation is None:
+                raise
+            return messages.show(explanation)
     return 0
 
 
@@ -106,6 +104,17 @@ def _full_errors() -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def explained(error: BaseException) -> LauncherError | None:
+    """What to tell the user in place of a traceback; None where that is a bug to show."""
+    if isinstance(error, LauncherError):
+        return error
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return explain(error)
+    if isinstance(error, OSError) and _is_hydras_own(error):
+        return _unwritable(error)
+    return None
 
 
 def explain(error: Exception) -> LauncherError:
@@ -163,7 +172,7 @@ def _is_hydras_own(error: OSError) -> bool:
         str(frame.f_globals.get("__name__", "")).partition(".")[0]
         for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
-    return next(name for name in reversed(modules) if name not in _FILE_MODULES) == "hydra"
+    return next((name for name in reversed(modules) if name not in _FILE_MODULES), "") == "hydra"
 
 
 def _unwritable(error: OSError) -> LauncherError:

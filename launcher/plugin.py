@@ -6,6 +6,7 @@ heavy is imported at the top, because Hydra imports every plugin at each start, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from launcher.submit import Submission
 
 uncaught.watch()  # Hydra imports this before it composes
+_FIRST_VALUE = re.compile(r"\$\{(?P<key>[\w.]+)\}/")
 _SWEEPERS_WITHOUT_VALUES = {"BasicSweeper", "StudySweeper"}
 
 
@@ -52,11 +54,19 @@ class StudyLauncherBase(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what Hydra gives before `launch`."""
-        uncaught.done()
+        """Take what Hydra gives before `launch`, and before it makes the sweep's folder."""
+        from launcher import messages
+        from launcher.errors import LauncherError
+
+        messages.print_anything()  # a program of plain `hydra.main` did not
         self.config = config
         self.hydra_context = hydra_context
         self.task_function = task_function
+        try:
+            _refuse_empty_place(config)
+        except LauncherError as error:
+            # Hydra would print a traceback, in programs that do not use `launcher.main`.
+            raise SystemExit(messages.show(error)) from error
         record = self._sweep_dir() / "multirun.yaml"
         self.multirun_before = record.read_bytes() if record.is_file() else None
 
@@ -67,6 +77,7 @@ class StudyLauncherBase(Launcher):
         from launcher import messages
         from launcher.errors import LauncherError
 
+        uncaught.done()  # not in `setup`: Hydra makes the sweep's folder after it
         try:
             return self._compose_and_launch(job_overrides, initial_job_idx)
         except LauncherError as error:
@@ -116,6 +127,8 @@ class StudyLauncherBase(Launcher):
 
         assert self.config is not None
         assert self.hydra_context is not None
+        if not job_overrides:
+            self._refuse_empty_sweep()
         snapshot.current.cache_clear()
         composer = Composer(self.hydra_context, self.config, self._chooser())
         follow: Any = OmegaConf.to_object(self.config.hydra.launcher.follow)
@@ -127,6 +140,16 @@ class StudyLauncherBase(Launcher):
             wanted = following.runs(composer, follow, job_overrides)
         HydraConfig.instance().set_config(self.config)
         return self._launch(composer, wanted)
+
+    def _refuse_empty_sweep(self) -> None:
+        from launcher.sweeping import refuse_empty
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        swept = self.config.hydra.sweeper.get("params") or {}
+        overrides = [f"{key}={value}" for key, value in swept.items()]
+        overrides.extend(self.config.hydra.overrides.task)
+        refuse_empty(self.hydra_context.config_loader, overrides)
 
     def _launch(self, composer: Composer, wanted: list[WantedRun]) -> Sequence[JobReturn]:
         from launcher import ui
@@ -222,6 +245,20 @@ class StudyLauncherBase(Launcher):
         self, wanted: list[WantedRun], composer: Composer
     ) -> SlurmScheduler | LocalScheduler:
         raise NotImplementedError
+
+
+def _refuse_empty_place(config: DictConfig) -> None:
+    """A place that begins with an empty value is in the root folder: a variable was not set."""
+    from launcher.errors import ConfigError
+
+    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    said = str(sweep["dir"])
+    first = _FIRST_VALUE.match(said)
+    if first is not None and not str(OmegaConf.select(config, first["key"]) or "").strip():
+        raise ConfigError(
+            f"`{first['key']}=` is empty, and the study's folder, `{said}`, begins with it",
+            hint=f"is a variable of the shell not set? e.g. {first['key']}=outputs",
+        )
 
 
 def _refuse_name_without_place(name: str | None, study_dir: Path) -> None:

@@ -345,7 +345,7 @@ class StudyLauncherConf(SlurmQueueConf):
     """Numbers of GPUs that `launch plan` compares, instead of `resources.gpu_choices` and what
     is asked for."""
     as_json: bool = False
-    """Whether `launch plan` answers in JSON instead of a table."""
+    """Whether `launch plan` and `launch doctor` answer in JSON instead of a table."""
     report: str | None = None
     """Function `module:name` called with the finished study; writes tables and figures."""
     page: str | None = None

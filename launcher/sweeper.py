@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 
 from launcher.plugin import StudyLauncherBase
 
@@ -36,3 +37,10 @@ class StudySweeperBase(BasicSweeper):
         """Leave it to the launcher, if it is one of ours."""
         if not isinstance(self.launcher, StudyLauncherBase):
             super().validate_batch_is_legal(batch)
+
+    @staticmethod
+    def split_arguments(
+        overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """Batches of runs, at least one: of a sweep that holds no run the launcher is told too."""
+        return BasicSweeper.split_arguments(overrides, max_batch_size) or [[]]

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from launcher.errors import ConfigError
 from launcher.hydra_config import editable
 
 _NOT_SEPARABLE = (
@@ -108,6 +110,30 @@ class SweepConfigs:
         if key not in self._groups:
             self._groups[key] = self._loader.repository.group_exists(key)
         return self._groups[key]
+
+
+def refuse_empty(loader: Any, overrides: Sequence[str]) -> None:
+    """Say why a sweep of these overrides holds no run: one of them stands for no value.
+
+    Raises:
+        ConfigError: always.
+    """
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    for override in parsed:
+        if override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
+            raise ConfigError(
+                f"the sweep holds no run: `{override.input_line}` {_why_empty(loader, override)}"
+            )
+    raise ConfigError("the sweep holds no run")
+
+
+def _why_empty(loader: Any, override: Any) -> str:
+    if not isinstance(override.value(), Glob):
+        return "stands for no value"
+    options = loader.get_group_options(override.key_or_group)
+    if not options:
+        return f"matches nothing, as there is no group `{override.key_or_group}`"
+    return f"matches none of: {', '.join(options)}"
 
 
 def _plain(config: DictConfig) -> Any:

@@ -10,9 +10,6 @@ import os
 import sys
 from types import TracebackType
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from launcher import messages
 
 ASKED = "LAUNCHER_ASKED"
@@ -32,16 +29,17 @@ def watch() -> None:
 
 
 def done() -> None:
-    """Our launcher was chosen: jobs shall not inherit the switches."""
+    """Our launcher was called: jobs shall not inherit the switches."""
     if os.environ.pop(ASKED, None):
         os.environ.pop(_FULL_ERROR, None)
         sys.excepthook = sys.__excepthook__
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if not isinstance(error, HydraException | OmegaConfBaseException):
+    from launcher.entry import explained
+
+    explanation = explained(error)
+    if explanation is None:
         sys.__excepthook__(kind, error, trace)
         return
-    from launcher.entry import explain
-
-    sys.exit(messages.show(explain(error)))
+    sys.exit(messages.show(explanation))

@@ -53,6 +53,7 @@ app.add_typer(cluster.app, name="cluster")
 
 def main() -> None:
     """Entry point of the console script."""
+    messages.print_anything()
     try:
         app()
     except LauncherError as error:

@@ -26,7 +26,7 @@ from launcher.cli.common import (
 )
 from launcher.cli.running import PROGRAM, Program, run_program
 from launcher.doctor import diagnose
-from launcher.errors import LauncherError
+from launcher.errors import ConfigError, LauncherError
 from launcher.selection import select_one
 from launcher.states import FINAL, RunStatus
 from launcher.trees import leaves
@@ -57,6 +57,7 @@ def logs(
     """Print what a run wrote, the latest attempt's job from its first line."""
     picked = pick(words, study, root)
     run = _one(picked, picked.study.status())
+    _refuse_rank_that_is_not(run, rank)
     try:
         _print_log(picked, run, rank, follow=follow)
     except KeyboardInterrupt:
@@ -65,6 +66,22 @@ def logs(
 
 def _one(picked: Picked, statuses: list[RunStatus]) -> RunStatus:
     return statuses[select_one(statuses, picked.words)]
+
+
+def _refuse_rank_that_is_not(run: RunStatus, rank: int) -> None:
+    """A rank of no process has no log, now or later.
+
+    Raises:
+        ConfigError: the run's latest sending has no such rank, or no run has.
+    """
+    if rank < 0:
+        raise ConfigError(f"`--rank {rank}`: ranks count from 0")
+    sent = [record for record in store.submissions(run.run_dir) if record.key == run.key]
+    if not sent or rank < sent[-1].shape.world_size:
+        return
+    ranks = sent[-1].shape.world_size
+    those = "only rank 0" if ranks == 1 else f"ranks 0 to {ranks - 1}"
+    raise ConfigError(f"`--rank {rank}`: `{run.name}` has {those}")
 
 
 def _print_log(picked: Picked, run: RunStatus, rank: int, *, follow: bool) -> None:
@@ -165,7 +182,8 @@ def doctor(
         )
         raise typer.Exit(code)
     if study is None and _are_overrides(listed):
-        run_program(program, listed, "doctor")
+        extra = ["hydra.launcher.as_json=true"] if as_json else []
+        run_program(program, listed, "doctor", *extra)
     else:
         _explain_run(words, study, root, as_json=as_json)
 

@@ -157,7 +157,7 @@ def dashboard(
     from launcher.tracking import page, preview, showing
     from launcher.tracking.wandb_run import has_key, why_unreachable
 
-    study = pick([name] if name is not None else None, None, root).study
+    study = pick(None, name, root).study
     shown = showing.look(study, metric, entity)
     folder = study.path / "dashboard"
     picture = folder / "preview.png"

@@ -135,7 +135,8 @@ def show(submission: Submission, task_function: Callable[..., Any]) -> None:
 
     runs = with_required(submission.wanted)
     findings = list(inspect(subject_of(submission, runs, task_function)))
-    ui_preflight.show(findings, len(runs))
+    show_findings = ui_preflight.print_json if submission.settings.as_json else ui_preflight.show
+    show_findings(findings, len(runs))
     errors = sum(finding.level == "error" for finding in findings)
     if errors:
         raise SubmissionError(f"{errors} of {len(CHECKS)} checks would refuse this submission")

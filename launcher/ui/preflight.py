@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.padding import Padding
 from rich.text import Text
@@ -45,3 +48,10 @@ def show(findings: Sequence[Finding], runs: int) -> None:
                     budget.table(finding.budget, finding.limit_gb), (0, 0, 0, _INDENT), expand=False
                 )
             )
+
+
+def print_json(findings: Sequence[Finding], runs: int) -> None:
+    """Data goes to stdout: all that the checks found, also what is equal for several runs."""
+    value = {"runs": runs, "findings": [asdict(finding) for finding in findings]}
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.flush()

@@ -36,6 +36,8 @@ pytestmark = pytest.mark.local
         ("task=pretrain", "has no objective for `backbone=transfuser`"),
         ("backbone=ijepa,", "`backbone=ijepa,`"),
         ("nonsense", "nonsense"),
+        ("paths.output_dir=", "`paths.output_dir=` is empty"),
+        ("paths.output_dir=' '", "`paths.output_dir=` is empty"),
         ("paths.output_dir=/proc/nowhere", "cannot write `/proc/nowhere`"),
     ],
 )
@@ -45,6 +47,24 @@ def test_a_wrong_word_gets_one_message(override: str, says: str, tmp_path: Path)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "outputs").glob("*")) if (tmp_path / "outputs").exists() else True
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["hydra/sweeper=study", "backbone=glob(zz*)"], "`backbone=glob(zz*)` matches none of: bl"),
+        (["hydra/sweeper=basic", "backbone=glob(zz*)"], "`backbone=glob(zz*)` matches none of: bl"),
+        (["hydra.sweeper.max_batch_size=2", "seed=range(5,5)"], "`seed=range(5,5)` stands for no"),
+    ],
+)
+def test_a_sweep_that_holds_no_run_is_refused_and_leaves_nothing(
+    overrides: list[str], says: str, tmp_path: Path
+) -> None:
+    done = train("-m", *overrides, "dry_run=true", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"the sweep holds no run: {says}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_image_that_the_patches_do_not_fill_is_refused_before_submission(

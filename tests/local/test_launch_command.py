@@ -13,7 +13,7 @@ import pytest
 
 import launcher as api
 from launcher.errors import LauncherError, RunsFailedError
-from tests.programs import PLAIN_PROJECT, run, wait_for_file
+from tests.programs import PLAIN_PROJECT, REPOSITORY, run, wait_for_file
 
 pytestmark = pytest.mark.local
 
@@ -59,6 +59,20 @@ def test_runs_are_picked_by_index_range_name_and_filter(
     finished: Path, words: list[str], expected: list[str]
 ) -> None:
     assert names(launch(finished, "status", "--json", *words)) == expected
+
+
+def test_a_terminal_that_lacks_letters_is_no_error(finished: Path) -> None:
+    plain = {"PYTHONIOENCODING": "ascii"}
+    sweep = ("hydra/launcher=local", "hydra.sweep.dir=outputs/other", "hydra.launcher.dry_run=true")
+    launch_path = Path(sys.executable).with_name("launch")
+    for arguments in (
+        (launch_path, "status"),
+        ("app.py", "-m", *sweep, "x=1,2"),
+        (REPOSITORY / "train.py", "dry_run=true"),
+    ):
+        done = run(*arguments, cwd=finished, env=plain)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_study_that_was_copied_elsewhere_is_read_where_it_is(project: Path) -> None:
@@ -171,11 +185,15 @@ def test_a_run_that_another_scheduler_has_is_not_started_here(project: Path) -> 
         (["status", "state=done"], "values of `state`:"),
         (["logs", "x=1"], "one run is meant, `x=1` picks 2"),
         (["logs", "fail=7 x=1"], "no run"),
+        (["logs", "0", "--rank", "3"], "`x=1 fail=2` has only rank 0"),
+        (["logs", "0", "--rank", "-1"], "ranks count from 0"),
         (["show", "x=1"], "one run is meant"),
         (["cancel"], "say which runs, or `--all`"),
         (["cancel", "0", "--all"], "not both"),
         (["cancel", "--all"], "none of these runs is on its way"),
         (["retry"], "say which runs, or `--failed`"),
+        (["report", "nope"], "no study `nope` in `outputs`"),
+        (["dashboard", "nope", "--offline"], "no study `nope` in `outputs`"),
         (["list", "--root", "nowhere"], "no study in `nowhere`"),
     ],
 )
@@ -203,9 +221,37 @@ def test_a_program_with_hydras_own_launcher_is_told_which_one_is_needed(
     assert well.returncode == 0, well.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (["plan"], "app.py"),
+        (["doctor"], REPOSITORY / "train.py"),
+        (["evaluate", "sweep"], REPOSITORY / "train.py"),
+    ],
+)
+def test_an_output_folder_that_cannot_be_written_gets_one_message(
+    finished: Path, command: list[str], program: str | Path
+) -> None:
+    place = ("hydra/launcher=local", "hydra.sweep.dir=/proc/nowhere")
+    done = launch(finished, *command, *place, "--program", str(program))
+    assert done.returncode == 2, done.stderr
+    assert "error: cannot write `/proc/nowhere`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_doctor_takes_the_removal_of_a_key_for_an_override(project: Path) -> None:
     shown = launch(project, "doctor", "~x", "hydra/launcher=local", "--program", "app.py")
     assert "checks of 1 run" in shown.stdout + shown.stderr, shown.stderr
+
+
+def test_the_checks_of_a_submission_come_as_json(project: Path) -> None:
+    overrides = ("x=1,2", "hydra/launcher=local", "--program", "app.py")
+    done = launch(project, "doctor", *overrides, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["runs"] == 2
+    levels = {finding["check"]: finding["level"] for finding in answer["findings"]}
+    assert levels["output_folder"] == levels["importable"] == "ok"
 
 
 def test_a_damaged_record_is_shown_as_such_and_never_acted_on(project: Path) -> None:
