@@ -75,6 +75,8 @@ def _check_task(experiment: ExperimentConfig) -> None:
             hint="use head=hydra_mdp, which requires one",
         )
     _check_weights_file(backbone)
+    _check_blocks(experiment)
+    _check_taught(experiment)
     _check_auxiliary(experiment)
     is_random = backbone.name in VITS and backbone.weights == "none"
     if experiment.task != "pretrain" and is_random and experiment.finetune.policy == "frozen":
@@ -96,6 +98,28 @@ def _check_metric_cache(experiment: ExperimentConfig) -> None:
                 f"`{key}={folder}`: there is no such folder",
                 hint="it is the one that NAVSIM v1.1 wrote its metric caches into",
             )
+
+
+def _check_taught(experiment: ExperimentConfig) -> None:
+    head = experiment.head
+    if experiment.task == "train" and head.teacher != "none" and head.name != "hydra_mdp":
+        raise ConfigError(
+            f"`head.teacher={head.teacher}` has no meaning with `head={head.name}`, which learns"
+            " from no teacher",
+            hint="use head=hydra_mdp, or leave it out: the runs would be the same",
+        )
+
+
+def _check_blocks(experiment: ExperimentConfig) -> None:
+    """Other backbones are counted where they are built."""
+    backbone, finetune = experiment.backbone, experiment.finetune
+    is_too_many = backbone.name in VITS and finetune.blocks > backbone.depth
+    if experiment.task == "train" and finetune.policy == "last_n" and is_too_many:
+        raise ConfigError(
+            f"`finetune.blocks={finetune.blocks}` does not fit `backbone={backbone.name}`, which"
+            f" has {backbone.depth} blocks",
+            hint=f"legal: 1 to {backbone.depth}; finetune=frozen for none of them",
+        )
 
 
 def _check_weights_file(backbone: BackboneConfig) -> None:

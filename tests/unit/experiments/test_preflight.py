@@ -49,6 +49,19 @@ def test_images_that_a_gpu_decodes_need_one_and_a_library(monkeypatch: pytest.Mo
         check(composed(*gpu, "resources=gpu1"))
 
 
+def test_a_teacher_of_a_head_that_has_none_is_refused() -> None:
+    check(composed("head=hydra_mdp", "head.teacher=scores"))
+    with pytest.raises(ConfigError, match=r"head.teacher=scores. has no meaning with `head=mlp`"):
+        check(composed("head=mlp", "head.teacher=scores"))
+
+
+def test_more_blocks_than_a_vit_has_are_refused_before_anything_is_sent() -> None:
+    tuned = ("backbone=ijepa", "finetune=last_n")
+    check(composed(*tuned, "finetune.blocks=3"))
+    with pytest.raises(ConfigError, match=r"finetune.blocks=4.*ijepa`, which has 3 blocks"):
+        check(composed(*tuned, "finetune.blocks=4"))
+
+
 def test_auxiliary_losses_on_recorded_data_without_maps_are_refused(tmp_path: Path) -> None:
     for kind in ("navsim_logs", "sensor_blobs/log-0"):
         (tmp_path / kind).mkdir(parents=True)
