@@ -55,7 +55,7 @@ def scaling(name: str, *words: str, limit_s: int = 150) -> Work:
 
 ONE = (
     Work(name="steps-1", script="steps.py", words=("--ranks",)),
-    Work(name="loading", script="loading.py", limit_s=240),
+    Work(name="loading", script="loading.py", limit_s=330),
     Work(
         name="extraction",
         script="../features.py",

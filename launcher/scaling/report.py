@@ -19,7 +19,7 @@ WAITS_FROM = 0.2
 """Share of a step from which on waiting for data is what limits."""
 POOR_BELOW = 0.8
 """Efficiency below which something limits."""
-Limit = Literal["loader", "communication", "host", "memory"]
+Limit = Literal["loader", "communication", "small batch", "host", "memory"]
 IDLE_BELOW = 0.6
 """GPU utilisation below which a GPU waits for its host."""
 
@@ -188,6 +188,8 @@ def _explained(row: Row, base: Row) -> Row:
         return replace(row, limit="loader", why=_loader(row, wait))
     has_peers = row.ranks > base.ranks
     if has_peers and row.efficiency is not None and row.efficiency < POOR_BELOW:
+        if _is_smaller(row, base):
+            return replace(row, limit="small batch", why=_small_batch(row, base, wait))
         return replace(row, limit="communication", why=_communication(row, base, wait))
     if row.gpu_utilization is not None and row.gpu_utilization < IDLE_BELOW:
         why = (
@@ -215,12 +217,23 @@ def _loader(row: Row, wait: float) -> str:
 
 def _communication(row: Row, base: Row, wait: float) -> str:
     where = "between nodes" if row.nodes > base.nodes else "between ranks"
-    said = f"ranks wait for data only {wait:.0%} of a step: the rest is exchange {where}"
+    return f"ranks wait for data only {wait:.0%} of a step: the rest is exchange {where}"
+
+
+def _is_smaller(row: Row, base: Row) -> bool:
     mine, theirs = row.micro_batch_size, base.micro_batch_size
-    if mine is not None and theirs is not None and mine < theirs:
-        each = "GPU" if row.has_gpus else "rank"
-        said += f", with {mine} samples per {each} instead of {theirs} little work for each"
-    return said
+    return mine is not None and theirs is not None and mine < theirs
+
+
+def _small_batch(row: Row, base: Row, wait: float) -> str:
+    """Half of the samples seldom take half of the time, whoever else there is."""
+    each = "GPU" if row.has_gpus else "rank"
+    return (
+        f"ranks wait for data only {wait:.0%} of a step, which has {row.micro_batch_size} samples"
+        f" per {each} instead of {base.micro_batch_size}: what is left is exchange, and what a"
+        f" step costs however small it is; a probe of {base.ranks} {each}"
+        f"{'s' * (base.ranks > 1)} with {row.micro_batch_size} samples each tells them apart"
+    )
 
 
 def workers_needed(workers: int, wait: float) -> int:

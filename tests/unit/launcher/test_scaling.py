@@ -142,8 +142,9 @@ def test_a_slower_attempt_on_as_many_gpus_as_the_base_exchanges_nothing() -> Non
 
 def test_a_micro_batch_that_shrinks_with_the_ranks_is_named() -> None:
     rows = by_gpus(report([ONE, sample(8, 60.0, micro=2)]))
-    assert rows[8].limit == "communication"
-    assert "between ranks, with 2 samples per GPU instead of 22" in rows[8].why
+    assert rows[8].limit == "small batch"
+    assert "2 samples per GPU instead of 22" in rows[8].why
+    assert rows[8].why.endswith("a probe of 1 GPU with 2 samples each tells them apart")
 
 
 def test_gpus_that_idle_though_data_is_there_wait_for_their_host() -> None:
