@@ -119,11 +119,18 @@ def _title(life: AttemptRecord | None, verdict: VerdictRecord | None) -> str:
 
 
 def _happened(run: RunStatus, outcome: Outcome | None, is_last: bool) -> str:
+    if is_last and _is_interrupted(run, outcome):
+        return "The command that waited for it was interrupted (ctrl-C)."
     if outcome is not None:
         return HAPPENED[outcome]
     if is_last and run.state == "running":
         return "It is running."
     return "It ended without a word, and nobody has looked into it yet."
+
+
+def _is_interrupted(run: RunStatus, outcome: Outcome | None) -> bool:
+    """What `launch cancel` cancelled is not to go on."""
+    return outcome == "cancelled" and run.is_lost
 
 
 def _done(verdict: VerdictRecord) -> list[str]:
@@ -158,6 +165,8 @@ def _todo(run: RunStatus, outcome: Outcome | None, verdict: VerdictRecord | None
         return "`launch resume` does what could not be done."
     if run.state in ("running", "pending", "waiting", "completed") or outcome == "completed":
         return "Nothing."
+    if _is_interrupted(run, outcome):
+        return "The same command goes on with it; so does `launch resume`."
     if outcome is None:
         return "`launch resume` looks into it and sends it again."
     return _ADVICE[outcome]

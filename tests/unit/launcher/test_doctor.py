@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -67,6 +68,18 @@ def test_what_was_changed_is_named() -> None:
     assert "The next life has data.num_workers=2." in done
     assert "The next life has 96 GB of memory per node." in done
     assert "The next life has no gl003." in done
+
+
+def test_ctrl_c_is_no_cancelling() -> None:
+    record = life("001-000", ended="2026-11-20T11:00:00+00:00")
+    said = [verdict("001-000", "cancelled", action="stop")]
+    status = replace(run("cancelled"), is_lost=True)
+    (interrupted,) = diagnose(status, [record], said).lives
+    assert "was interrupted (ctrl-C)" in interrupted.happened
+    assert "The same command goes on" in interrupted.todo
+    (cancelled,) = diagnose(run("cancelled"), [record], said).lives
+    assert cancelled.happened == HAPPENED["cancelled"]
+    assert "launch retry" in cancelled.todo
 
 
 def test_an_action_that_failed_is_said_with_its_cure() -> None:
