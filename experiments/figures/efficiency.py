@@ -106,7 +106,8 @@ def _draw_level(axes: Any, curve: Efficiency) -> None:
 
 
 def _level_name(curve: Efficiency) -> str:
-    return f"{curve.reference.arm} at {100 * curve.reference.fraction:g} %"
+    cell = curve.reference
+    return f"{cell.arm} at {cell.share}" if cell.share else cell.arm
 
 
 def _draw_needed(axes: Any, others: Sequence[tuple[int, FractionNeeded]]) -> None:

@@ -88,9 +88,8 @@ class Efficiency:
         shown = measure(self.metric)
         note = f"; {self.note}" if self.note else ""
         return (
-            f"{self.arm} against the {shown.label} of {self.reference.arm} with"
-            f" {100 * self.reference.fraction:g} % of the labels ({shown.text(self.level)}"
-            f" {shown.unit}): {self.needed.text()}{note}"
+            f"{self.arm} against the {shown.label} of {self.reference.in_words}"
+            f" ({shown.text(self.level)} {shown.unit}): {self.needed.text()}{note}"
         )
 
 

@@ -54,7 +54,7 @@ def test_the_level_of_the_baseline_is_found_with_its_interval() -> None:
     assert low < 0.25 * 2**0.5 < high
     assert 0.25 < low < found.needed.value < high < 0.5
     assert found.sentence().startswith(
-        "ours against the PDMS of base with 100 % of the labels (74.4 points): reached at 35 % of"
+        "ours against the PDMS of base at 100 % of the labels (74.4 points): reached at 35 % of"
     )
     assert [point.cell.fraction for point in found.points] == list(FRACTIONS)
 
