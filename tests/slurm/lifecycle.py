@@ -22,7 +22,7 @@ from .remains import remove_folder, remove_remains
 from .requirements import why_not
 from .waiting import wait_until
 
-_STOP_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 120.0
 
 # Those that end with this process: their parent has to ask how they ended.
 _wardens: dict[Path, subprocess.Popen[bytes]] = {}
