@@ -180,13 +180,14 @@ def _refuse_without_task(frozen: Iterable[tuple[Path, SubmissionRecord]]) -> Non
     Raises:
         StoreError: what was frozen for a run is gone.
     """
-    for _, sent in frozen:
-        for path in (sent.payload, sent.config):
-            if not Path(path).is_file():
-                raise StoreError(
-                    f"`{sent.name}` cannot be sent as it was: `{path}` is gone",
-                    hint="issue the study's command again; or put back the study that sent the run",
-                )
+    # Runs share a task: each file is looked for once.
+    names = {path: sent.name for _, sent in frozen for path in (sent.payload, sent.config)}
+    for path, name in names.items():
+        if not Path(path).is_file():
+            raise StoreError(
+                f"`{name}` cannot be sent as it was: `{path}` is gone",
+                hint="issue the study's command again; or put back the study that sent the run",
+            )
 
 
 def _renewed(entry: RunEntry, sent: SubmissionRecord) -> tuple[Path, SubmissionRecord]:

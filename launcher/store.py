@@ -112,14 +112,14 @@ def submission_dir(run_dir: Path, number: int) -> Path:
     return run_dir / "submissions" / f"{number:03d}"
 
 
-def config_file(run_dir: Path | str, number: int) -> Path | None:
-    """Config of a sending, as a person reads it; None where the run was never frozen.
+def config_file(run_dir: Path | str, number: int | None = None) -> Path | None:
+    """Config of a sending, the latest by default, as a person reads it; None if never frozen.
 
     A run that `launch retry` or a recovery sends again has the config of the sending before.
     """
     for earlier in reversed(submission_numbers(run_dir)):
         path = submission_dir(Path(run_dir), earlier) / "config.yaml"
-        if earlier <= number and path.is_file():
+        if (number is None or earlier <= number) and path.is_file():
             return path
     return None
 

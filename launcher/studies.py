@@ -146,8 +146,7 @@ def frozen_config(run_dir: Path) -> DictConfig:
     """
     from omegaconf import DictConfig, OmegaConf
 
-    numbers = store.submission_numbers(run_dir)
-    path = store.config_file(run_dir, numbers[-1]) if numbers else None
+    path = store.config_file(run_dir)
     if path is None:
         raise StoreError(f"`{run_dir}` has no frozen config", hint="was the run ever sent?")
     loaded = OmegaConf.load(path)

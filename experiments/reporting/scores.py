@@ -32,7 +32,6 @@ from launcher.errors import ConfigError, nearest
 from launcher.studies import RunResult
 
 PLANNER = "planner"
-BASELINE_NAME = CONSTANT_VELOCITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +164,7 @@ def _baseline_table(runs: Mapping[Run, RunResult]) -> list[TokenScores]:
     """Constant velocity, which has learnt nothing from anything."""
     first: TokenScores | None = None
     for result in runs.values():
-        table = _table(result, BASELINE, Run(BASELINE_NAME, 1.0, 0))
+        table = _table(result, BASELINE, Run(CONSTANT_VELOCITY, 1.0, 0))
         first = first or table
         if not _is_same(first, table):
             raise DataError(

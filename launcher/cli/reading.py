@@ -76,10 +76,10 @@ def _refuse_rank_that_is_not(run: RunStatus, rank: int) -> None:
     """
     if rank < 0:
         raise ConfigError(f"`--rank {rank}`: ranks count from 0")
-    sent = [record for record in store.submissions(run.run_dir) if record.key == run.key]
-    if not sent or rank < sent[-1].shape.world_size:
+    sent = store.submission(run.run_dir, run.key)
+    if sent is None or rank < sent.shape.world_size:
         return
-    ranks = sent[-1].shape.world_size
+    ranks = sent.shape.world_size
     those = "only rank 0" if ranks == 1 else f"ranks 0 to {ranks - 1}"
     raise ConfigError(f"`--rank {rank}`: `{run.name}` has {those}")
 
